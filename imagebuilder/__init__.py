@@ -1,0 +1,3 @@
+"""One manifest in, verified AI firmware out."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Sealed model bundles: format, reader, verifier (docs/reference/bundle-format.md)."""

@@ -1,0 +1,204 @@
+"""The source form of model bundles: `bundle.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from imagebuilder import yamlfile
+from imagebuilder.errors import Problem, UserError
+from imagebuilder.source import Source, parse_source
+from imagebuilder.yamlfile import YamlFile
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output; a dimension of -1 is free, which only the first may be."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """The data recipe, its material, and the names of the splits."""
+
+    recipe: Path
+    sources: dict[str, Source]
+    calibration: str | None
+    evaluation: str
+
+
+@dataclass(frozen=True, slots=True)
+class FixShapes:
+    """Give every free axis the shape declared in `inputs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """INT8 quantization; `operators` None means all that the quantizer knows."""
+
+    mode: Literal["static", "dynamic"]
+    operators: tuple[str, ...] | None
+    exclude_nodes: tuple[str, ...]
+    per_channel: bool
+    reduce_range: bool
+    calibration: Literal["minmax", "entropy", "percentile"]
+
+
+OptimizeStep = FixShapes | Quantize
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyFloor:
+    """What the optimized model must reach; percent and percentage points."""
+
+    metric: str
+    min: float
+    max_drop: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCheck:
+    """Golden pairs and how near the device must come."""
+
+    samples: int
+    rtol: float
+    atol: float
+    top1: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSource:
+    """A checked `bundle.yaml`; `file` keeps the place of every key for later errors."""
+
+    name: str
+    file: YamlFile
+    version: str
+    task: str
+    license_code: str
+    license_weights: str
+    license_file: Path | None
+    source: Source
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    labels: Path | None
+    data: DataSpec
+    optimize: tuple[OptimizeStep, ...]
+    accuracy: AccuracyFloor
+    checks: tuple[TensorCheck, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the bundle; its paths are relative to it."""
+        return self.file.path.parent
+
+
+def load_bundle_source(path: Path) -> BundleSource:
+    """Read and check a `bundle.yaml`; `UserError` with every problem found."""
+    file = yamlfile.load(path.absolute(), "bundle-source")
+    problems = tuple(_problems(file))
+    if problems:
+        raise UserError(*problems)
+    return _bundle_source(file)
+
+
+def _bundle_source(file: YamlFile) -> BundleSource:
+    data, folder = file.data, file.path.parent
+    licence = data["license"]
+    recipe = data["data"]
+    floor = data["accuracy"]
+    return BundleSource(
+        name=data["name"],
+        file=file,
+        version=data["version"],
+        task=data["task"],
+        license_code=licence["code"],
+        license_weights=licence["weights"],
+        license_file=folder / licence["file"] if "file" in licence else None,
+        source=parse_source(data["source"]),
+        inputs=tuple(_tensor(item) for item in data["inputs"]),
+        outputs=tuple(_tensor(item) for item in data["outputs"]),
+        labels=folder / data["labels"] if "labels" in data else None,
+        data=DataSpec(
+            recipe=folder / recipe["recipe"],
+            sources={name: parse_source(item) for name, item in recipe.get("sources", {}).items()},
+            calibration=recipe.get("calibration"),
+            evaluation=recipe["evaluation"],
+        ),
+        optimize=tuple(_step(item) for item in data.get("optimize", ())),
+        accuracy=AccuracyFloor(floor["metric"], floor["min"], floor.get("max_drop")),
+        checks=tuple(_check(item) for item in data["checks"]),
+    )
+
+
+def _tensor(data: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(data["name"], data["dtype"], tuple(data["shape"]))
+
+
+def _step(data: str | dict[str, Any]) -> OptimizeStep:
+    if isinstance(data, str):
+        return FixShapes()
+    operators = data.get("operators", "all")
+    return Quantize(
+        mode=data["quantize"],
+        operators=None if operators == "all" else tuple(operators),
+        exclude_nodes=tuple(data.get("exclude_nodes", ())),
+        per_channel=data.get("per_channel", False),
+        reduce_range=data.get("reduce_range", False),
+        calibration=data.get("calibration", "minmax"),
+    )
+
+
+def _check(data: dict[str, Any]) -> TensorCheck:
+    return TensorCheck(
+        data.get("samples", 16),
+        data.get("rtol", 1e-3),
+        data.get("atol", 1e-5),
+        data.get("top1", True),
+    )
+
+
+def _problems(file: YamlFile) -> Iterator[Problem]:
+    data, folder = file.data, file.path.parent
+    if data["name"] != folder.name:
+        yield file.problem(
+            ("name",), f"{data['name']!r} is not the name of its folder, {folder.name!r}"
+        )
+    for kind in ("inputs", "outputs"):
+        for index, item in enumerate(data[kind]):
+            if any(size < 1 and (at > 0 or size != -1) for at, size in enumerate(item["shape"])):
+                key = (kind, index, "shape")
+                yield file.problem(key, "only the first axis may be -1, all others are at least 1")
+    recipe = data["data"]
+    if recipe.get("calibration") == recipe["evaluation"]:
+        yield file.problem(
+            ("data", "calibration"), "calibration and evaluation must not be the same split"
+        )
+    for index, step in enumerate(data.get("optimize", ())):
+        if step != "fix-shapes" and step["quantize"] == "static" and "calibration" not in recipe:
+            yield file.problem(
+                ("optimize", index, "quantize"), "static quantization needs `data.calibration`"
+            )
+    yield from _missing_files(file)
+
+
+def _missing_files(file: YamlFile) -> Iterator[Problem]:
+    data, folder = file.data, file.path.parent.resolve()
+    named = [
+        (("labels",), data.get("labels")),
+        (("license", "file"), data["license"].get("file")),
+        (("data", "recipe"), data["data"]["recipe"]),
+        (("source", "path"), data["source"].get("path")),
+    ]
+    for key, text in named:
+        if text is None:
+            continue
+        path = (folder / text).resolve()
+        if not path.is_file():
+            yield file.problem(key, f"{text}: no such file", f"looked for {path}")
+        elif not path.is_relative_to(folder):
+            yield file.problem(key, f"{text} leads out of the bundle's folder, to {path}")

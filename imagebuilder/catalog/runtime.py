@@ -1,0 +1,87 @@
+"""Runtimes: the inference libraries, one YAML file each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from imagebuilder.source import PypiSource
+from imagebuilder.units import parse_size
+from imagebuilder.yamlfile import YamlFile
+
+
+@dataclass(frozen=True, slots=True)
+class DebianRuntime:
+    """Where the engine debian gets the library.
+
+    Either a file in a wheel (`wheel`) or the file at `path` of `packages` on the device; `packages`
+    also names what the library needs besides.
+    """
+
+    wheel: PypiSource | None
+    packages: tuple[str, ...]
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeTarget:
+    """A runtime on one architecture; `memory` and `storage` in bytes, without a model."""
+
+    version: str
+    max_opset: int | None
+    max_ir: int | None
+    memory: int
+    storage: int
+    debian: DebianRuntime | None
+    yocto_recipe: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An inference library: the formats it reads and what there is for each architecture."""
+
+    name: str
+    file: YamlFile
+    description: str
+    formats: tuple[str, ...]
+    server: str
+    license: str
+    targets: dict[str, RuntimeTarget]
+
+
+def make_runtime(name: str, file: YamlFile) -> Runtime:
+    """A runtime from a file that has passed the schema."""
+    data = file.data
+    return Runtime(
+        name=name,
+        file=file,
+        description=data["description"],
+        formats=tuple(data["formats"]),
+        server=data["server"],
+        license=data["license"],
+        targets={arch: _target(target) for arch, target in data["targets"].items()},
+    )
+
+
+def _target(data: dict[str, Any]) -> RuntimeTarget:
+    return RuntimeTarget(
+        version=data["version"],
+        max_opset=data.get("max_opset"),
+        max_ir=data.get("max_ir"),
+        memory=parse_size(data["memory"]),
+        storage=parse_size(data.get("storage", 0)),
+        debian=_debian(data.get("debian")),
+        yocto_recipe=data.get("yocto", {}).get("recipe"),
+    )
+
+
+def _debian(data: dict[str, Any] | None) -> DebianRuntime | None:
+    if data is None:
+        return None
+    packages = tuple(data.get("packages", ()))
+    if "pypi" not in data:
+        return DebianRuntime(None, packages, data["file"])
+    wheel = PypiSource(
+        data["pypi"], data["file"], data["sha256"], data.get("platform"), data.get("python")
+    )
+    return DebianRuntime(wheel, packages, None)

@@ -1,0 +1,26 @@
+"""The device contract (docs/reference/device-contract.md) as values for the code."""
+
+from __future__ import annotations
+
+ESP, ROOT, MODELS, DATA = "esp", "root-a", "models-a", "data"
+"""Names of the GPT partitions."""
+
+RESERVED_PARTITIONS = ("root-b", "models-b")
+
+MODELS_PATH = "/models"
+DATA_PATH = "/data"
+SERVER_PATH = "/usr/bin/inferd"
+SERVER_CONFIG_PATH = "/etc/inferd.json"
+SERVER_STATE_PATH = "/data/inferd"
+READY_PATH = "/run/inferd.ready"
+IMAGE_PATH = "/etc/imagebuilder/image.json"
+
+SERVER_USER = "inferd"
+SERVER_UID = 901
+
+AGENT_PORT = "imagebuilder.agent"
+AGENT_READY = "ready"
+
+MARKER = "imagebuilder: "
+STAGES = ("root", "models", "data", "services", "ready")
+FAILED = "failed: "

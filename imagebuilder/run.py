@@ -1,0 +1,134 @@
+"""The only door to other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.errors import BuildError, UserError
+
+TAIL_LINES = 15
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished process left: exit code and captured output."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class CommandFailed(BuildError):
+    """A process ended with a code other than 0."""
+
+    def __init__(self, completed: Completed, log: Path | None = None) -> None:
+        self.completed = completed
+        output = completed.stderr or completed.stdout
+        tail = output.decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+        super().__init__(
+            f"{Path(completed.argv[0]).name} failed with exit code {completed.exit_code}",
+            details=(
+                f"command: {shlex.join(completed.argv)}",
+                *tail,
+                *((f"log: {log}",) if log else ()),
+            ),
+        )
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    log: Path | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run a process to its end and capture what it prints.
+
+    `env` is added to this process's environment; `log` receives stdout and stderr; `timeout` is in
+    seconds. The process and its children are killed when this one is interrupted.
+
+    Raises `CommandFailed` for a non-zero exit when `check`, `UserError` when the program is
+    missing, `BuildError` when the time is over.
+    """
+    words = tuple(str(word) for word in argv)
+    with spawn(words, cwd=cwd, env=env, stdin=stdin is not None) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(
+                f"{Path(words[0]).name} did not end within {timeout:g} s",
+                details=(f"command: {shlex.join(words)}",),
+            ) from error
+    completed = Completed(words, process.returncode, stdout, stderr)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(stdout + stderr)
+    if check and completed.exit_code != 0:
+        raise CommandFailed(completed, log)
+    return completed
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bool = False,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process in its own group; the whole group is dead when the context ends."""
+    words = [str(word) for word in argv]
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - takes no lock and allocates nothing
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(
+            f"cannot start {words[0]}: {error.strerror}",
+            hint="`imagebuilder doctor` lists what this host lacks",
+        ) from error
+    try:
+        yield process
+    finally:
+        kill_group(process)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process started by `spawn` with its children, and reap it."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _die_with_parent() -> None:
+    # A builder that is killed must leave no orphan.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

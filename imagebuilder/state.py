@@ -1,0 +1,126 @@
+"""Where files are kept: the cache shared by all projects, and atomic writes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.errors import UserError
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The folder for everything that can be made or fetched again, keyed by content.
+
+    `downloads/` by SHA-256 of the file, `bundles/` by bundle digest, `steps/` by step fingerprint,
+    `tools/` for unpacked host tools, `logs/`.
+    """
+
+    root: Path
+
+    def download(self, sha256: str) -> Path:
+        """Where a downloaded file with this SHA-256 is kept."""
+        return self.root / "downloads" / sha256[:2] / sha256
+
+    def bundle(self, digest: str) -> Path:
+        """Where the sealed bundle with this digest (hex) is kept."""
+        return self.root / "bundles" / digest.removeprefix("sha256:")
+
+    def step(self, fingerprint: str) -> Path:
+        """Where the outputs of a finished step are kept."""
+        return self.root / "steps" / fingerprint
+
+
+def default_cache() -> Cache:
+    """`$IMAGEBUILDER_CACHE`, else `$XDG_CACHE_HOME/imagebuilder`, else `~/.cache/imagebuilder`."""
+    named = os.environ.get("IMAGEBUILDER_CACHE")
+    if named:
+        return Cache(Path(named).absolute())
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Cache(Path(base).absolute() / "imagebuilder")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 lower-case hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def host_errors(what: str) -> Iterator[None]:
+    """Turn a full disk, a read-only folder or a missing permission into a `UserError`."""
+    hints = {
+        errno.ENOSPC: "free some space, or name another folder by IMAGEBUILDER_CACHE or --output",
+        errno.EROFS: "name a writable folder by IMAGEBUILDER_CACHE or --output",
+        errno.EACCES: "name a writable folder by IMAGEBUILDER_CACHE or --output",
+        errno.EPERM: "name a writable folder by IMAGEBUILDER_CACHE or --output",
+        errno.ENOTDIR: "a file stands where a folder is needed",
+    }
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in hints:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        raise UserError(
+            f"cannot write {what}{where}: {os.strerror(error.errno or 0)}",
+            hint=hints[error.errno or 0],
+        ) from error
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well."""
+    with host_errors("file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        with host_errors("file"):
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its name when the block ends well.
+
+    When another process finished the same folder first, its result stays and ours is dropped.
+    """
+    with host_errors("folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:64]}.", dir=path.parent))
+    try:
+        with host_errors("folder"):
+            yield temporary
+            temporary.chmod(0o755)
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """Write `data` atomically unless the file has it already; tells whether it wrote."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return False
+    with new_file(path) as temporary:
+        temporary.write_bytes(data)
+    return True
