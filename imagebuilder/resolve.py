@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from imagebuilder.bundle.format import Description
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.catalog.machine import Machine
 from imagebuilder.catalog.runtime import Runtime, RuntimeTarget
+from imagebuilder.errors import Problem, UserError
 from imagebuilder.lock import Lock
 from imagebuilder.manifest import Manifest, ModelRequest
+from imagebuilder.units import show_size
+
+SYSTEM_MEMORY = 64 << 20
+"""Bytes of RAM for kernel and base system; the largest of the four QEMU machines, rounded up."""
+SYSTEM_STORAGE = 48 << 20
+"""Bytes on the device for kernel and base system, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +40,184 @@ class Build:
     variant: str
     models: tuple[BuildModel, ...]
     lock: Lock
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What there is to decide from."""
+
+    manifest: Manifest
+    machine: Machine
+    engine: str
+    runtimes: tuple[Runtime, ...]
+
+
+def choose_models(choice: Choice, bundles: Sequence[SealedBundle]) -> tuple[BuildModel, ...]:
+    """Give each model its runtime and check that all of it fits the machine.
+
+    `bundles` are those of `choice.manifest.models`, in that order. Raises `UserError` with every
+    problem found.
+    """
+    problems: list[Problem] = list(engine_problems(choice))
+    models: list[BuildModel] = []
+    for index, (request, bundle) in enumerate(zip(choice.manifest.models, bundles, strict=True)):
+        found = _choose(choice, index, request, bundle)
+        if isinstance(found, BuildModel):
+            models.append(found)
+            problems.extend(_model_problems(choice, index, found))
+        else:
+            problems.append(found)
+    problems.extend(_memory_problems(choice, models))
+    problems.extend(_storage_problems(choice, models))
+    if problems:
+        raise UserError(*problems)
+    return tuple(models)
+
+
+def engine_problems(choice: Choice) -> Iterator[Problem]:
+    """Whether the engine can build for the machine at all."""
+    machine = choice.machine
+    parts: Mapping[str, object | None] = {"debian": machine.debian, "yocto": machine.yocto}
+    if parts.get(choice.engine) is None:
+        others = [name for name, part in parts.items() if part is not None]
+        hint = f"this machine is built by: {', '.join(others)}" if others else ""
+        what = f"the engine {choice.engine} cannot build for {machine.name}"
+        yield choice.manifest.problem(("machine",), what, hint)
+
+
+def _choose(
+    choice: Choice, index: int, request: ModelRequest, bundle: SealedBundle
+) -> BuildModel | Problem:
+    kind, arch = bundle.description.model.format, choice.machine.arch
+    readers = [runtime for runtime in choice.runtimes if kind in runtime.formats]
+    if request.runtime is not None:
+        key = ("models", index, "runtime")
+        if request.runtime not in [runtime.name for runtime in choice.runtimes]:
+            names = ", ".join(runtime.name for runtime in choice.runtimes)
+            return choice.manifest.problem(
+                key, f"no runtime is called {request.runtime!r}", f"there are: {names}"
+            )
+        readers = [runtime for runtime in readers if runtime.name == request.runtime]
+        if not readers:
+            return choice.manifest.problem(key, f"{request.runtime} does not read {kind}")
+    for runtime in readers:
+        if target := available(runtime, arch, choice.engine):
+            return BuildModel(request, bundle, runtime, target)
+    what = f"no runtime reads {kind} on {arch} with the engine {choice.engine}"
+    return choice.manifest.problem(("models", index, "bundle"), what, _where(readers, choice))
+
+
+def available(runtime: Runtime, arch: str, engine: str) -> RuntimeTarget | None:
+    """The runtime on an architecture, if this engine can put it into an image."""
+    target = runtime.targets.get(arch)
+    if target is None:
+        return None
+    parts: Mapping[str, object | None] = {"debian": target.debian, "yocto": target.yocto_recipe}
+    return target if parts.get(engine) is not None else None
+
+
+def _where(readers: Iterable[Runtime], choice: Choice) -> str:
+    places = [
+        f"{runtime.name} on {arch}"
+        for runtime in readers
+        for arch in runtime.targets
+        if available(runtime, arch, choice.engine)
+    ]
+    return f"there is {', '.join(places)}" if places else "convert the model to another format"
+
+
+def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[Problem]:
+    manifest, machine = choice.manifest, choice.machine
+    description, target = model.bundle.description, model.target
+    where = f"{model.runtime.name} {target.version} on {machine.arch}"
+    key = ("models", index, "bundle")
+    limits = (
+        ("opset", description.model.opset, target.max_opset),
+        ("IR version", description.model.ir, target.max_ir),
+    )
+    for what, has, most in limits:
+        if has is not None and most is not None and has > most:
+            yield manifest.problem(
+                key,
+                f"{description.name} has {what} {has}, {where} reads at most {most}",
+                f"export the model with {what} {most} or lower",
+            )
+    limit, needs = model.request.memory_limit, model_memory(description)
+    if limit is not None and needs > limit:
+        yield manifest.problem(
+            ("models", index, "limits", "memory"),
+            f"{description.name} needs {show_size(needs)} for {_parts(description)}, "
+            f"more than {show_size(limit)}",
+        )
+    device = model.request.device
+    accelerator = machine.accelerator.kind if machine.accelerator else None
+    if device not in ("cpu", accelerator) and model.request.fallback == "deny":
+        yield manifest.problem(
+            ("models", index, "device"),
+            f"{machine.name} has no {device}",
+            "use `device: cpu`, or `fallback: allow`",
+        )
+
+
+def model_memory(description: Description) -> int:
+    """Bytes of RAM a model needs: weights and activations."""
+    return description.resources.weights_bytes + description.resources.activation_bytes
+
+
+def _parts(description: Description) -> str:
+    resources = description.resources
+    return (
+        f"weights ({show_size(resources.weights_bytes)}) "
+        f"and activations ({show_size(resources.activation_bytes)})"
+    )
+
+
+def _targets(models: Sequence[BuildModel]) -> list[tuple[str, RuntimeTarget]]:
+    return list({model.runtime.name: model.target for model in models}.items())
+
+
+def memory_budget(models: Sequence[BuildModel]) -> tuple[tuple[str, int], ...]:
+    """What takes how many bytes of RAM: system, each runtime once, each model."""
+    return (
+        ("system", SYSTEM_MEMORY),
+        *((name, target.memory) for name, target in _targets(models)),
+        *((m.request.bundle, model_memory(m.bundle.description)) for m in models),
+    )
+
+
+def storage_budget(choice: Choice, models: Sequence[BuildModel]) -> tuple[tuple[str, int], ...]:
+    """What takes how many bytes on the device: system, runtimes, models, data."""
+    return (
+        ("system", SYSTEM_STORAGE),
+        *((name, target.storage) for name, target in _targets(models)),
+        *((m.request.bundle, bundle_size(m.bundle.description)) for m in models),
+        ("data", choice.manifest.image.storage.data),
+    )
+
+
+def bundle_size(description: Description) -> int:
+    """Bytes of a bundle's listed files."""
+    return sum(entry.size for entry in description.files.values())
+
+
+def _memory_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:
+    budget, most = memory_budget(models), choice.machine.memory
+    if (needs := sum(size for _, size in budget)) > most:
+        what = f"needs {show_size(needs)} of memory, {choice.machine.name} has {show_size(most)}"
+        yield choice.manifest.problem(("models",), what, _listing(budget))
+
+
+def _storage_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:
+    budget, most = storage_budget(choice, models), choice.machine.storage_size
+    if (needs := sum(size for _, size in budget)) > most:
+        what = f"needs {show_size(needs)} of storage, {choice.machine.name} has {show_size(most)}"
+        yield choice.manifest.problem(("models",), what, _listing(budget))
+    room = choice.manifest.image.storage.models
+    files = sum(bundle_size(model.bundle.description) for model in models)
+    if room is not None and files > room:
+        what = f"the models have {show_size(files)}, the partition has {show_size(room)}"
+        yield choice.manifest.problem(("image", "storage", "models"), what)
+
+
+def _listing(budget: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {show_size(size)}" for name, size in budget)

@@ -1,0 +1,69 @@
+"""`imagebuilder list`: what exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagebuilder.catalog import KINDS, Catalog
+from imagebuilder.cli.app import App
+from imagebuilder.units import show_size
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="Look also in this manifest's search folders, by default those of ./firmware.yaml.",
+)
+@click.pass_obj
+def command(app: App, kind: str, manifest: Path | None) -> None:
+    """Show all machines, models or runtimes."""
+    here = Path("firmware.yaml")
+    path = manifest or (here if here.is_file() else None)
+    catalog = app.catalog(app.manifest(path) if path else None)
+    rows = {"machines": _machines, "models": _models, "runtimes": _runtimes}[kind](catalog)
+    app.log.table(*rows)
+
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
+
+def _machines(catalog: Catalog) -> Table:
+    machines = [catalog.machine(name) for name in catalog.names("machines")]
+    rows: list[tuple[str, ...]] = [
+        (
+            machine.name,
+            machine.arch,
+            show_size(machine.memory),
+            ", ".join(e for e in ("debian", "yocto") if getattr(machine, e) is not None),
+            machine.description,
+        )
+        for machine in machines
+    ]
+    return ("machine", "architecture", "memory", "engines", "description"), rows
+
+
+def _models(catalog: Catalog) -> Table:
+    sources = [catalog.bundle_source(name) for name in catalog.names("models")]
+    rows: list[tuple[str, ...]] = [
+        (source.name, source.version, source.task, source.license_code, str(source.folder))
+        for source in sources
+    ]
+    return ("model", "version", "task", "licence", "folder"), rows
+
+
+def _runtimes(catalog: Catalog) -> Table:
+    runtimes = [catalog.runtime(name) for name in catalog.names("runtimes")]
+    rows: list[tuple[str, ...]] = [
+        (
+            runtime.name,
+            ", ".join(runtime.formats),
+            ", ".join(f"{arch} {target.version}" for arch, target in runtime.targets.items()),
+            runtime.description,
+        )
+        for runtime in runtimes
+    ]
+    return ("runtime", "formats", "versions", "description"), rows
