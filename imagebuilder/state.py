@@ -64,6 +64,7 @@ def host_errors(what: str) -> Iterator[None]:
         errno.EACCES: "name a writable folder by IMAGEBUILDER_CACHE or --output",
         errno.EPERM: "name a writable folder by IMAGEBUILDER_CACHE or --output",
         errno.ENOTDIR: "a file stands where a folder is needed",
+        errno.EEXIST: "a file stands where a folder is needed",
     }
     try:
         yield

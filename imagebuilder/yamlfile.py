@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,7 @@ from imagebuilder.errors import Location, Problem, UserError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_VALUES = 100_000
 
 Key = tuple[str | int, ...]
 
@@ -123,8 +124,13 @@ class _Values:
         self._problems = problems
         self._scalars = yaml.SafeLoader("")
         self._open: set[int] = set()
+        self._count = 0
 
     def value(self, node: yaml.Node, key: Key, depth: int) -> Any:
+        self._count += 1
+        if self._count > MAX_VALUES:
+            # Aliases of aliases grow without bound, so this one ends the reading.
+            raise UserError(Problem(f"too many values, over {MAX_VALUES}", self._location(node)))
         if depth > MAX_DEPTH or id(node) in self._open:
             self._problem(node, key, "nested too deep")
             return None
@@ -220,7 +226,13 @@ def _explain(file: YamlFile, error: Any) -> Iterator[Problem]:
     elif error.validator in ("oneOf", "anyOf"):
         yield from _union(file, key, error)
     else:
-        yield file.problem(key, _message(error), error.schema.get("x-hint", ""))
+        yield file.problem(key, _message(error), _hint(error))
+
+
+def _hint(error: Any) -> str:
+    number = isinstance(error.instance, int | float) and not isinstance(error.instance, bool)
+    wants_text = error.validator == "type" and error.validator_value == "string"
+    return "put it in quotes" if number and wants_text else ""
 
 
 def _unknown_keys(file: YamlFile, key: Key, error: Any) -> Iterator[Problem]:
@@ -259,24 +271,25 @@ def _wrong_kind(error: Any, key: Key) -> bool:
     return depth == 1 and error.validator in ("const", "enum")
 
 
+_MESSAGES: dict[str, Callable[[str, Any], str]] = {
+    "type": lambda value, limit: f"{value} must be {_type_name(limit)}",
+    "enum": lambda value, limit: f"{value} is not one of {', '.join(map(str, limit))}",
+    "const": lambda value, limit: f"{value} must be {limit!r}",
+    "minimum": lambda value, limit: f"{value} is less than {limit}",
+    "maximum": lambda value, limit: f"{value} is more than {limit}",
+    "minItems": lambda _, limit: f"needs at least {limit} item{'s' if limit != 1 else ''}",
+    "maxItems": lambda _, limit: f"has more than {limit} items",
+    "minLength": lambda _value, _limit: "must not be empty",
+    "uniqueItems": lambda _value, _limit: "has doubled items",
+}
+
+
 def _message(error: Any) -> str:
     value, limit = _show(error.instance), error.validator_value
-    texts = {
-        "type": f"{value} must be {_type_name(limit)}",
-        "enum": f"{value} is not one of {_listed(limit)}",
-        "const": f"{value} must be {limit!r}",
-        "pattern": f"{value} {error.schema.get('x-pattern', f'does not match {limit}')}",
-        "minimum": f"{value} is less than {limit}",
-        "maximum": f"{value} is more than {limit}",
-        "minItems": f"needs at least {limit} item{'s' if limit != 1 else ''}",
-        "minLength": "must not be empty",
-        "uniqueItems": "has doubled items",
-    }
-    return str(texts.get(error.validator, error.message))
-
-
-def _listed(values: object) -> str:
-    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+    if error.validator == "pattern":
+        return f"{value} {error.schema.get('x-pattern', f'does not match {limit}')}"
+    text = _MESSAGES.get(error.validator)
+    return text(value, limit) if text else str(error.message)
 
 
 def _type_name(kind: str | list[str]) -> str:

@@ -1,0 +1,66 @@
+"""A module imports only from rows below its own (DESIGN.md, "Layout")."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "imagebuilder"
+
+ROWS = (
+    ("errors", "log", "units", "device", ""),
+    ("run", "state", "yamlfile", "source", "templates"),
+    ("fetch",),
+    ("manifest", "catalog", "bundle", "lock", "artifact"),
+    ("resolve", "plan", "hosttools"),
+    ("kasproject", "executor", "models", "target", "crossbuild"),
+    ("engines", "report", "export"),
+    ("testing",),
+    ("cli",),
+)
+ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
+HEAVY = {"onnx", "onnxruntime", "numpy", "ai_edge_litert", "tflite_runtime"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return "" if relative.name == "__init__.py" and len(relative.parts) == 1 else (
+        relative.parts[0].removesuffix(".py")
+    )  # fmt: skip
+
+
+def imports(tree: ast.AST) -> list[tuple[str, int]]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append(("relative import", node.lineno))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_only_from_lower_rows(path: Path) -> None:
+    own = part_of(path)
+    wrong = []
+    for name, line in imports(ast.parse(path.read_text("utf-8"))):
+        if name.split(".")[0] == "imagebuilder":
+            other = name.split(".")[1]
+            other = other if other in ROW else ""
+            if other != own and ROW[other] >= ROW[own]:
+                wrong.append(f"{path}:{line}: {own} (row {ROW[own]}) imports {name}")
+        elif name == "relative import" or (
+            name.split(".")[0] in HEAVY and own not in ("models", "testing", "target")
+        ):
+            wrong.append(f"{path}:{line}: {own} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_readable(path: Path) -> None:
+    assert path.read_text("utf-8").count("\n") <= 400
+    assert path.stem not in ("utils", "helpers", "manager", "handler")
