@@ -10,32 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.package import Package, PackageSet
 from imagebuilder.state import write_if_changed
 from imagebuilder.yamlfile import dotted, read_schema
 
 MAX_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Package:
-    """A Debian package; `path` is its place in the archive, `size` in bytes."""
-
-    name: str
-    version: str
-    arch: str
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class PackageSet:
-    """What was asked for, and all packages that this needs, sorted by name."""
-
-    suite: str
-    arch: str
-    request: tuple[str, ...]
-    packages: tuple[Package, ...]
 
 
 @dataclass(frozen=True, slots=True)

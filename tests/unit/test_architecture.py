@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "imagebuilder"
 
 ROWS = (
-    ("errors", "log", "units", "device", ""),
+    ("errors", "log", "units", "device", "package", ""),
     ("run", "state", "yamlfile", "source", "templates"),
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),

@@ -11,13 +11,12 @@ from imagebuilder.lock import (
     LayerPin,
     Lock,
     ModelPin,
-    Package,
-    PackageSet,
     lock_bytes,
     lock_path,
     read_lock,
     write_lock,
 )
+from imagebuilder.package import Package, PackageSet
 
 HEX = "0" * 64
 PACKAGE = Package("libc6", "2.41-12", "arm64", "pool/main/g/glibc/libc6.deb", 9, HEX)

@@ -1,0 +1,88 @@
+"""`imagebuilder inspect`: what is in a built image or a sealed bundle, or how two differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagebuilder.artifact import FILE_NAME, Artifacts, read_artifacts
+from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.cli.app import App
+from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.state import sha256_file
+from imagebuilder.units import show_size
+
+
+@click.command()
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path), required=False)
+@click.pass_obj
+def command(app: App, artifact: Path, other: Path | None) -> None:
+    """Show contents, sizes and digests of ARTIFACT, or how OTHER differs from it.
+
+    ARTIFACT is the folder of a built image (build/MACHINE) or of a sealed bundle; every digest is
+    checked.
+    """
+    parts = contents(artifact)
+    if other is None:
+        rows = [(name, show_size(size), digest[:16]) for name, (size, digest) in parts.items()]
+        app.log.table(("part", "size", "SHA-256"), rows)
+        return
+    rows = differences(parts, contents(other))
+    if rows:
+        app.log.table(("part", "size", "other size", "change"), rows)
+    else:
+        app.log.print("no difference")
+
+
+Parts = dict[str, tuple[int, str]]
+
+
+def contents(path: Path) -> Parts:
+    """Part → size in bytes and SHA-256. `UserError` if it is damaged or nothing of ours."""
+    if (path / FILE_NAME).is_file():
+        return _image(read_artifacts(path))
+    if (path / "bundle.json").is_file():
+        return _bundle(read_bundle(path))
+    what = "neither a built image nor a sealed bundle"
+    raise UserError(Problem(what, Location(path), hint="name a folder such as build/qemuarm64"))
+
+
+def _image(artifacts: Artifacts) -> Parts:
+    problems = []
+    for file in artifacts.files:
+        path = artifacts.folder / file.file
+        if not path.is_file():
+            problems.append(Problem("is missing", Location(path)))
+        elif sha256_file(path) != file.sha256:
+            problems.append(Problem("is not the file that was built", Location(path)))
+    if problems:
+        raise UserError(*problems)
+    models = {f"model {m.name} {m.version}": (0, m.digest.removeprefix("sha256:"))
+              for m in artifacts.models}  # fmt: skip
+    return {f.file: (f.size, f.sha256) for f in artifacts.files} | models
+
+
+def _bundle(bundle: SealedBundle) -> Parts:
+    whole = {bundle.description.name: (0, bundle.digest.removeprefix("sha256:"))}
+    return whole | {
+        name: (entry.size, entry.sha256) for name, entry in bundle.description.files.items()
+    }
+
+
+def differences(one: Parts, other: Parts) -> list[tuple[str, str, str, str]]:
+    """A row for each part that is not the same: name, size, other size, change."""
+    rows = []
+    for name in sorted({*one, *other}):
+        mine, theirs = one.get(name), other.get(name)
+        if mine == theirs:
+            continue
+        growth = (theirs[0] if theirs else 0) - (mine[0] if mine else 0)
+        sign = "+" if growth >= 0 else "-"
+        rows.append((name, _size(mine), _size(theirs), sign + show_size(abs(growth))))
+    return rows
+
+
+def _size(part: tuple[int, str] | None) -> str:
+    return "absent" if part is None else show_size(part[0])

@@ -1,0 +1,261 @@
+"""Debian's archive, through the host's apt: resolved, signature-checked, pinned by SHA-256.
+
+apt runs in folders of its own in the cache, without root and without the host's package state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from imagebuilder.errors import UserError
+from imagebuilder.fetch import Fetcher
+from imagebuilder.package import Package, PackageSet
+from imagebuilder.run import CommandFailed, run
+from imagebuilder.state import write_if_changed
+
+MIRROR_HINT = (
+    "name a Debian mirror: --mirror http://MIRROR/debian, "
+    "or the environment variable IMAGEBUILDER_DEBIAN_MIRROR"
+)
+
+
+ALIASES = {"trixie": ("stable",)}
+"""Other names of a suite: while a mirror takes in a point release, one of them is still whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrors:
+    """Addresses of Debian mirrors; a dated `snapshot` is tried first for pinned versions."""
+
+    archive: str
+    snapshot: str | None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All, in the order in which they are tried."""
+        return (self.snapshot, self.archive) if self.snapshot else (self.archive,)
+
+
+def find_mirrors(mirror: str | None, snapshot: str | None) -> Mirrors:
+    """The mirror that was named, else the host's own; `UserError` if there is neither."""
+    snapshot = snapshot.rstrip("/") if snapshot else None
+    if mirror:
+        return Mirrors(mirror.rstrip("/"), snapshot)
+    if snapshot:
+        return Mirrors(snapshot, None)
+    for address in _host_mirrors():
+        return Mirrors(address, None)
+    raise UserError("this host's apt knows no Debian mirror", hint=MIRROR_HINT)
+
+
+def _host_mirrors() -> Iterator[str]:
+    """Debian's own suites among the host's apt sources, without updates and security."""
+    formats = "$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)"
+    try:
+        listing = run(
+            ["apt-get", "indextargets", "--format", formats, "Created-By: Packages"], check=False
+        )
+    except UserError:
+        return
+    for line in listing.stdout.decode("utf-8", "replace").splitlines():
+        address, codename, component, origin = (*line.split(" "), "", "", "")[:4]
+        suites = ("bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable")
+        if component == "main" and codename in suites and origin in ("Debian", "$(ORIGIN)"):
+            yield address.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Resolves packages with apt and fetches them by SHA-256."""
+
+    fetcher: Fetcher
+    mirrors: Mirrors
+
+    def resolve(
+        self, suite: str, arch: str, request: Sequence[str], *, closure: bool = True
+    ) -> PackageSet:
+        """Pin packages and, with `closure`, all that they depend on.
+
+        Raises `UserError` when the archive cannot be reached, its signature is wrong, or a package
+        does not exist.
+        """
+        apt = self._update(suite, arch)
+        names = _closure(apt, request) if closure else tuple(request)
+        packages = sorted(parse_packages(_show(apt, names)))
+        return PackageSet(suite, arch, tuple(request), tuple(packages))
+
+    def fetch(self, package: Package) -> Path:
+        """A pinned package from the cache or the first mirror that has it."""
+        urls = [f"{mirror}/{package.path}" for mirror in self.mirrors.all]
+        label = f"{package.name} {package.version}"
+        try:
+            return self.fetcher.file(urls, package.sha256, size=package.size, label=label)
+        except UserError as error:
+            if ": 404 " not in str(error):
+                raise
+            raise GoneError(package) from error
+
+    def fetch_pin(self, suite: str, arch: str, pin: str) -> Path:
+        """A package by NAME=VERSION."""
+        apt = self._update(suite, arch)
+        package = next(parse_packages(_show(apt, [pin])))
+        return self.fetch(package)
+
+    def _update(self, suite: str, arch: str) -> Path:
+        """Fetch the index of a suite; gives the apt.conf to read it with."""
+        self.fetcher.need_network(f"the package index of {suite} for {arch}")
+        complaints = []
+        for name in (suite, *ALIASES.get(suite, ())):
+            folder = self.fetcher.cache.root / "apt" / f"{name}-{arch}"
+            config = _write_configuration(folder, self.mirrors.all[0], (suite, name), arch)
+            with self.fetcher.log.task(f"package index of {name} for {arch}"):
+                complaint = _try_update(config) or _other_release(folder, suite)
+            if not complaint:
+                return config
+            self.fetcher.log.debug(f"package index of {name} for {arch}: {complaint}")
+            complaints.append(f"{name}: {complaint}")
+        raise UserError(
+            f"cannot read the package index for {arch} at {self.mirrors.all[0]}: "
+            + "; ".join(complaints),
+            hint="check the network, or " + MIRROR_HINT,
+        )
+
+
+def _try_update(config: Path) -> str:
+    """Why `apt-get update` failed, empty if it did not."""
+    result = run(["apt-get", "update", "-q"], env={"APT_CONFIG": str(config)}, check=False)
+    complaint = _complaint(result.stdout + result.stderr)
+    return complaint or ("apt-get update failed" if result.exit_code else "")
+
+
+def _other_release(folder: Path, suite: str) -> str:
+    """Why the fetched index is not of this suite, empty if it is."""
+    for path in (folder / "lists").glob("*Release"):
+        match = re.search(r"^Codename: (\S+)$", path.read_text("utf-8", "replace"), re.M)
+        if match and match[1] == suite:
+            return ""
+    return f"it is not {suite}"
+
+
+class GoneError(UserError):
+    """A pinned version is no longer in the archive."""
+
+    def __init__(self, package: Package) -> None:
+        super().__init__(
+            f"{package.name} {package.version} has left the Debian archive",
+            hint="`imagebuilder lock --update` pins the version that is there now; "
+            "--snapshot names a dated mirror that still has the old one",
+        )
+
+
+def _complaint(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").splitlines()
+    marked = [line for line in lines if re.match(r"(E|W|Err):", line)]
+    return marked[0].split(" ", 1)[1].strip() if marked else ""
+
+
+def _write_configuration(
+    folder: Path, mirror: str, suite_and_name: tuple[str, str], arch: str
+) -> Path:
+    for part in ("lists/partial", "archives/partial", "sources", "empty"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    write_if_changed(folder / "status", b"")
+    text = sources(mirror, *suite_and_name)
+    write_if_changed(folder / "sources/debian.sources", text.encode())
+    config = folder / "apt.conf"
+    write_if_changed(config, configuration(folder, arch, _acquire_settings()).encode())
+    return config
+
+
+def sources(mirror: str, suite: str, name: str) -> str:
+    """The deb822 source with the archive's public key inside, since its path may hold spaces."""
+    key = resources.files("imagebuilder") / "data" / "keyrings" / f"{suite}.asc"
+    lines = [f" {line}" if line else " ." for line in key.read_text("ascii").splitlines()]
+    return (
+        f"Types: deb\nURIs: {mirror}\nSuites: {name}\nComponents: main\nSigned-By:\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def configuration(folder: Path, arch: str, acquire: str) -> str:
+    """An apt.conf that reads and writes below `folder` only."""
+    settings = {
+        "Dir::State": f"{folder}",
+        "Dir::State::lists": f"{folder}/lists",
+        "Dir::State::status": f"{folder}/status",
+        "Dir::Cache": f"{folder}",
+        "Dir::Cache::archives": f"{folder}/archives",
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": f"{folder}/sources",
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": f"{folder}/empty",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": f"{folder}/empty",
+        "Dir::Etc::trusted": "/dev/null",
+        "Dir::Etc::trustedparts": f"{folder}/empty",
+        "APT::Architecture": arch,
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+    }
+    text = "".join(f'{key} "{value}";\n' for key, value in settings.items())
+    return f'{text}#clear APT::Architectures;\nAPT::Architectures {{ "{arch}"; }};\n{acquire}'
+
+
+def _acquire_settings() -> str:
+    """The host's proxies and time-outs."""
+    dump = run(["apt-config", "dump", "--no-empty", "Acquire"]).stdout.decode("utf-8", "replace")
+    kept = [line for line in dump.splitlines() if re.match(r"Acquire::(https?|Retries)\b", line)]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _closure(apt: Path, request: Sequence[str]) -> tuple[str, ...]:
+    """NAME=VERSION of the packages that apt would install on an empty system."""
+    try:
+        listing = run(
+            ["apt-get", "install", "--simulate", "-qq", "-y", *request],
+            env={"APT_CONFIG": str(apt)},
+        )
+    except CommandFailed as error:
+        output = error.completed.stdout + error.completed.stderr
+        reason = _complaint(output) or "apt cannot resolve them"
+        raise UserError(f"packages {', '.join(request)}: {reason}") from error
+    return tuple(parse_simulation(listing.stdout.decode()))
+
+
+def parse_simulation(text: str) -> Iterator[str]:
+    """NAME=VERSION of each line `Inst NAME (VERSION ORIGIN [ARCH])` of `apt-get --simulate`."""
+    for line in text.splitlines():
+        if match := re.match(r"Inst (\S+) \((\S+) ", line):
+            yield f"{match[1].split(':')[0]}={match[2]}"
+
+
+def _show(apt: Path, names: Sequence[str]) -> str:
+    try:
+        listing = run(
+            ["apt-cache", "show", "--no-all-versions", *names], env={"APT_CONFIG": str(apt)}
+        )
+    except CommandFailed as error:
+        reason = _complaint(error.completed.stderr) or "not in the archive"
+        raise UserError(f"packages {', '.join(names)}: {reason}") from error
+    return listing.stdout.decode()
+
+
+def parse_packages(text: str) -> Iterator[Package]:
+    """The packages of stanzas as `apt-cache show` prints them."""
+    for stanza in text.split("\n\n"):
+        fields = dict(re.findall(r"^(\S+): (.*)$", stanza, re.M))
+        if "Package" in fields:
+            yield Package(
+                name=fields["Package"],
+                version=fields["Version"],
+                arch=fields["Architecture"],
+                path=fields["Filename"],
+                size=int(fields["Size"]),
+                sha256=fields["SHA256"],
+            )
