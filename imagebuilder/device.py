@@ -12,7 +12,7 @@ DATA_PATH = "/data"
 SERVER_PATH = "/usr/bin/inferd"
 SERVER_CONFIG_PATH = "/etc/inferd.json"
 SERVER_STATE_PATH = "/data/inferd"
-READY_PATH = "/run/inferd.ready"
+READY_PATH = "/run/inferd/ready"
 IMAGE_PATH = "/etc/imagebuilder/image.json"
 
 SERVER_USER = "inferd"

@@ -36,9 +36,9 @@ class ModelPin:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """All pins. Keys: host architecture; machine, role; series, layer; bundle; bundle, source."""
+    """All pins, by host architecture and use; machine and role; series and layer; bundle."""
 
-    tools: Mapping[str, PackageSet] = field(default_factory=dict)
+    tools: Mapping[str, Mapping[str, PackageSet]] = field(default_factory=dict)
     packages: Mapping[str, Mapping[str, PackageSet]] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, LayerPin]] = field(default_factory=dict)
     models: Mapping[str, ModelPin] = field(default_factory=dict)
@@ -95,11 +95,8 @@ def _check(path: Path, data: Any, hint: str) -> None:
 
 def _parse(data: dict[str, Any]) -> Lock:
     return Lock(
-        tools={arch: _set(entry) for arch, entry in data["tools"].items()},
-        packages={
-            machine: {role: _set(entry) for role, entry in roles.items()}
-            for machine, roles in data["packages"].items()
-        },
+        tools=_sets(data["tools"]),
+        packages=_sets(data["packages"]),
         layers={
             series: {name: LayerPin(**pin) for name, pin in layers.items()}
             for series, layers in data["layers"].items()
@@ -107,6 +104,12 @@ def _parse(data: dict[str, Any]) -> Lock:
         models={name: ModelPin(**pin) for name, pin in data["models"].items()},
         data=data["data"],
     )
+
+
+def _sets(data: dict[str, dict[str, Any]]) -> dict[str, dict[str, PackageSet]]:
+    return {
+        outer: {inner: _set(entry) for inner, entry in sets.items()} for outer, sets in data.items()
+    }
 
 
 def _set(data: dict[str, Any]) -> PackageSet:

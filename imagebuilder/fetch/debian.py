@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Archive:
 
     fetcher: Fetcher
     mirrors: Mirrors
+    _indexes: dict[tuple[str, str], Path] = field(default_factory=dict, compare=False)
 
     def resolve(
         self, suite: str, arch: str, request: Sequence[str], *, closure: bool = True
@@ -83,7 +84,7 @@ class Archive:
         Raises `UserError` when the archive cannot be reached, its signature is wrong, or a package
         does not exist.
         """
-        apt = self._update(suite, arch)
+        apt = self._index(suite, arch)
         names = _closure(apt, request) if closure else tuple(request)
         packages = sorted(parse_packages(_show(apt, names)))
         return PackageSet(suite, arch, tuple(request), tuple(packages))
@@ -101,9 +102,14 @@ class Archive:
 
     def fetch_pin(self, suite: str, arch: str, pin: str) -> Path:
         """A package by NAME=VERSION."""
-        apt = self._update(suite, arch)
+        apt = self._index(suite, arch)
         package = next(parse_packages(_show(apt, [pin])))
         return self.fetch(package)
+
+    def _index(self, suite: str, arch: str) -> Path:
+        if (suite, arch) not in self._indexes:
+            self._indexes[suite, arch] = self._update(suite, arch)
+        return self._indexes[suite, arch]
 
     def _update(self, suite: str, arch: str) -> Path:
         """Fetch the index of a suite; gives the apt.conf to read it with."""

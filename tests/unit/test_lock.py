@@ -21,7 +21,7 @@ from imagebuilder.package import Package, PackageSet
 HEX = "0" * 64
 PACKAGE = Package("libc6", "2.41-12", "arm64", "pool/main/g/glibc/libc6.deb", 9, HEX)
 FULL = Lock(
-    tools={"amd64": PackageSet("trixie", "amd64", ("e2fsprogs",), (PACKAGE,))},
+    tools={"amd64": {"image": PackageSet("trixie", "amd64", ("e2fsprogs",), (PACKAGE,))}},
     packages={"qemuarm64": {"image": PackageSet("trixie", "arm64", ("libc6",), (PACKAGE,))}},
     layers={"wrynose": {"core": LayerPin("https://example.org/core.git", "a" * 40)}},
     models={"digits": ModelPin("1.0", f"sha256:{HEX}", HEX)},

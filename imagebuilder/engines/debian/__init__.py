@@ -1,0 +1,44 @@
+"""The engine `debian`: a bootable image from Debian packages, without root, within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from imagebuilder.artifact import Artifacts
+from imagebuilder.engines.debian.collect import collect
+from imagebuilder.engines.debian.packages import lock_packages
+from imagebuilder.engines.debian.steps import ACTIONS, Tools
+from imagebuilder.engines.debian.steps_plan import make_plan
+from imagebuilder.executor import Action
+from imagebuilder.fetch.debian import Archive
+from imagebuilder.lock import Lock
+from imagebuilder.plan import Plan
+from imagebuilder.resolve import Build
+
+
+class DebianEngine:
+    """Implements `imagebuilder.engines.Engine`."""
+
+    variant = "dev"
+
+    def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
+        """Pin the packages that the build lacks."""
+        return lock_packages(build, archive, update=update, strict=strict)
+
+    def plan(self, build: Build) -> Plan:
+        """The steps of the build."""
+        return make_plan(build)
+
+    def actions(self, build: Build, archive: Archive) -> Mapping[str, Action]:
+        """The functions of the steps."""
+        tools = Tools(build, archive)
+        return {name: partial(action, tools) for name, action in ACTIONS.items()}
+
+    def collect(self, build: Build, outputs: Mapping[str, Path], folder: Path) -> Artifacts:
+        """Put image, kernel and lists into the output folder."""
+        return collect(build, outputs, folder)
+
+
+ENGINE = DebianEngine()

@@ -1,0 +1,140 @@
+"""Text files of the root, rendered from a build. Pure."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import device
+from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.resolve import Build, BuildModel
+
+SERVICE_KEYS = {"execstart", "user", "environment", "restart", "type", "restartsec"}
+"""What a [Service] may say here; this engine tests the application, not the unit."""
+
+
+def runtime_path(model: BuildModel) -> str:
+    """Where a model's runtime library lies on the device."""
+    source = model.target.debian
+    assert source is not None
+    return source.path or f"/usr/lib/lib{model.runtime.name}.so"
+
+
+def server_config(build: Build) -> dict[str, Any]:
+    """/etc/inferd.json (device contract)."""
+    return {
+        "format": 1,
+        "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
+        "metrics": build.manifest.server.metrics,
+        "state": device.SERVER_STATE_PATH,
+        "runtimes": {model.runtime.name: runtime_path(model) for model in build.models},
+        "models": [
+            {
+                "bundle": f"{device.MODELS_PATH}/{model.request.bundle}",
+                "device": model.request.device,
+                "fallback": model.request.fallback,
+                "threads": model.request.threads,
+                "memory_limit": model.request.memory_limit,
+            }
+            for model in build.models
+        ],
+    }
+
+
+def image_info(build: Build) -> dict[str, Any]:
+    """/etc/imagebuilder/image.json (device contract)."""
+    manifest = build.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "compatible": manifest.compatible,
+        "machine": build.machine.name,
+        "engine": build.engine,
+        "variant": build.variant,
+        "models": {model.request.bundle: model.bundle.digest for model in build.models},
+    }
+
+
+def os_release(build: Build) -> str:
+    """/etc/os-release."""
+    manifest = build.manifest
+    return (
+        "ID=imagebuilder\nNAME=imagebuilder\n"
+        f'PRETTY_NAME="{manifest.name} {manifest.version}"\n'
+        f"IMAGE_ID={manifest.name}\nIMAGE_VERSION={manifest.version}\n"
+        f"VARIANT_ID={build.variant}\n"
+    )
+
+
+def inittab(build: Build) -> str:
+    """busybox init's table: start-up, what is kept alive, what happens at the end."""
+    lines = [
+        "::sysinit:/usr/libexec/imagebuilder/rc",
+        "::respawn:udhcpc -f -q -S -i eth0 -s /usr/libexec/imagebuilder/udhcpc"
+        " -x hostname:" + build.manifest.image.hostname,
+        "::respawn:/usr/libexec/imagebuilder/serve",
+        "::once:/usr/libexec/imagebuilder/announce",
+        "::respawn:/usr/libexec/imagebuilder/agent",
+        "::askfirst:-/bin/sh",
+    ]
+    if build.manifest.image.authorized_keys:
+        lines.append(
+            "::respawn:/usr/sbin/dropbear -F -E -s -j -k -p 22 -r /data/ssh/ed25519"
+            " -D /etc/dropbear"
+        )
+    for index, path in enumerate(build.manifest.image.services):
+        lines.append(f"::respawn:/usr/libexec/imagebuilder/service-{index}-{path.stem}")
+    lines += ["::ctrlaltdel:/sbin/reboot", "::shutdown:/bin/sync", "::shutdown:/bin/umount -a -r"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def service_script(path: Path) -> str:
+    """A systemd unit's [Service] as a script; `UserError` for what it cannot express."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(path.read_text("utf-8"))
+        service = dict(parser["Service"])
+        command = service["execstart"]
+    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
+        what = "needs a section [Service] with ExecStart="
+        raise UserError(Problem(what, Location(path))) from error
+    problems = tuple(_unsupported(path, service))
+    if problems:
+        raise UserError(*problems)
+    export = f"export {service['environment']}\n" if "environment" in service else ""
+    user = service.get("user", "root")
+    run = f"exec {command}" if user == "root" else f"exec su -s /bin/sh {user} -c 'exec {command}'"
+    return f"#!/bin/sh\n{export}{run}\n"
+
+
+def _unsupported(path: Path, service: dict[str, str]) -> Iterator[Problem]:
+    for key in service:
+        if key not in SERVICE_KEYS:
+            yield Problem(
+                "the engine debian does not run this",
+                Location(path),
+                f"Service.{key}",
+                f"it knows {', '.join(sorted(SERVICE_KEYS))}",
+            )
+    if service["execstart"][:1] in "@-:+!" or "'" in service["execstart"]:
+        what = "prefixes and single quotes are not supported"
+        yield Problem(what, Location(path), "Service.ExecStart")
+
+
+def passwd(users: dict[str, int]) -> str:
+    """/etc/passwd: nobody has a password or a shell, root only the console's."""
+    rows = [f"{name}:x:{uid}:{uid}::/:/bin/false\n" for name, uid in users.items()]
+    return "".join(["root:x:0:0:root:/run:/bin/sh\n", *rows])
+
+
+def group(users: dict[str, int]) -> str:
+    """/etc/group."""
+    return "".join(["root:x:0:\n", *(f"{name}:x:{uid}:\n" for name, uid in users.items())])
+
+
+def json_text(data: Any) -> str:
+    """JSON with sorted keys, two spaces, one newline at the end."""
+    return json.dumps(data, indent=2, sort_keys=True) + "\n"

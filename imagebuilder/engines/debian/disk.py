@@ -1,0 +1,188 @@
+"""File systems and the GPT disk, made without root and the same every time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder import device
+from imagebuilder.engines.debian.tree import Tree
+from imagebuilder.errors import Problem, UserError
+from imagebuilder.hosttools import Toolbox
+from imagebuilder.run import run
+
+MIB = 1 << 20
+EPOCH = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
+
+# Discoverable Partitions Specification; the type of a root depends on the architecture.
+TYPE_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+TYPE_LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+TYPE_ROOT = {
+    "aarch64": "B921B045-1DF0-41C3-AF44-4C6F280D3FAE",
+    "x86_64": "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+    "riscv64": "72EC70A6-CF74-40E6-BD49-4BDA08E8F224",
+    "armv7": "69DAD710-2CE4-4E3C-B16C-21A1D49ABED3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition: GPT name and type, contents, size in bytes or None for that of the contents."""
+
+    name: str
+    type: str
+    contents: Path
+    size: int | None = None
+
+
+def identity(*parts: str) -> str:
+    """A UUID that depends on the parts only."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def make_erofs(tools: Toolbox, tree: Tree, output: Path, *, compress: bool) -> None:
+    """Write a tree as a read-only EROFS."""
+    tar = output.with_suffix(".tar")
+    tree.write_tar(tar)
+    options = ["-zlz4hc", "-C65536"] if compress else []
+    fixed = ["-T0", "-U", identity("erofs", output.name), "--quiet"]
+    run([*tools.argv("mkfs.erofs"), *options, *fixed, "--tar=f", output, tar], env=EPOCH)
+    tar.unlink()
+
+
+def make_ext4(tools: Toolbox, output: Path, size: int, label: str) -> None:
+    """Write an empty ext4 of `size` bytes."""
+    with output.open("wb") as stream:
+        stream.truncate(size)
+    name = identity("ext4", label)
+    options = ["-q", "-F", "-t", "ext4", "-L", label, "-U", name, "-m", "0"]
+    fixed = ["-E", f"hash_seed={name},root_owner=0:0,lazy_itable_init=0,nodiscard"]
+    configuration = {"MKE2FS_CONFIG": "/dev/null", "E2FSPROGS_FAKE_TIME": "1"}
+    run([*tools.argv("mke2fs"), *options, *fixed, output], env={**EPOCH, **configuration})
+
+
+def make_esp(tools: Toolbox, kernel: Path, name: str, output: Path) -> None:
+    """Write a FAT with the kernel as EFI/BOOT/`name`, as large as it needs."""
+    size = (kernel.stat().st_size + 2 * MIB) // MIB * MIB
+    with output.open("wb") as stream:
+        stream.truncate(size)
+    label = ["-n", "ESP", "-i", "20260101", "--invariant"]
+    run([*tools.argv("mkfs.vfat"), *label, output], env=EPOCH)
+    run([*tools.argv("mmd"), "-i", output, "::/EFI", "::/EFI/BOOT"], env=EPOCH)
+    os.utime(kernel, (315532800, 315532800))  # 1980, the first time that FAT knows
+    target = f"::/EFI/BOOT/{name}"
+    run([*tools.argv("mcopy"), "-m", "-i", output, kernel, target], env=EPOCH)
+
+
+def layout(partitions: Sequence[Partition]) -> list[tuple[int, int]]:
+    """Start and size in bytes of each partition, aligned to 1 MiB.
+
+    Raises `UserError` when contents do not fit the size that was asked for.
+    """
+    places, start, problems = [], MIB, []
+    for partition in partitions:
+        used = partition.contents.stat().st_size
+        size = partition.size or used
+        if used > size:
+            problems.append(Problem(
+                f"the contents have {used} bytes, the partition {size}",
+                key=f"image.storage.{partition.name.removesuffix('-a')}",
+            ))  # fmt: skip
+        size = -(-size // MIB) * MIB
+        places.append((start, size))
+        start += size
+    if problems:
+        raise UserError(*problems)
+    return places
+
+
+def make_disk(tools: Toolbox, partitions: Sequence[Partition], seed: str, output: Path) -> None:
+    """Write a GPT disk; `seed` decides its identifiers."""
+    places = layout(partitions)
+    with output.open("wb") as stream:
+        stream.truncate(places[-1][0] + places[-1][1] + MIB)
+    run([*tools.argv("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", output],
+        stdin=sfdisk_script(partitions, places, seed).encode(), env=EPOCH)  # fmt: skip
+    with output.open("r+b") as stream:
+        for partition, (start, _) in zip(partitions, places, strict=True):
+            stream.seek(start)
+            _copy_sparse(partition.contents, stream.fileno())
+
+
+def sfdisk_script(
+    partitions: Sequence[Partition], places: Sequence[tuple[int, int]], seed: str
+) -> str:
+    """The table in sfdisk's script format."""
+    lines = ["label: gpt", f"label-id: {identity(seed, 'disk')}", "unit: sectors"]
+    for partition, (start, size) in zip(partitions, places, strict=True):
+        lines.append(
+            f"start={start // 512}, size={size // 512}, type={partition.type}, "
+            f'uuid={identity(seed, partition.name)}, name="{partition.name}"'
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _copy_sparse(source: Path, target: int) -> None:
+    with source.open("rb") as stream:
+        while chunk := stream.read(MIB):
+            if chunk.count(0) == len(chunk):
+                os.lseek(target, len(chunk), os.SEEK_CUR)
+            else:
+                os.write(target, chunk)
+
+
+def bmap(image: Path) -> str:
+    """A block map of an image (bmap-tools, format 2.0): which blocks a flasher must write."""
+    block = 4096
+    ranges: list[tuple[int, int, str]] = []
+    data = image.read_bytes()
+    total = -(-len(data) // block)
+    used = [data[i * block : (i + 1) * block].strip(b"\0") != b"" for i in range(total)]
+    start = 0
+    while start < total:
+        if not used[start]:
+            start += 1
+            continue
+        end = start
+        while end + 1 < total and used[end + 1]:
+            end += 1
+        digest = hashlib.sha256(data[start * block : (end + 1) * block]).hexdigest()
+        ranges.append((start, end, digest))
+        start = end + 1
+    return _bmap_text(len(data), total, ranges)
+
+
+def _bmap_text(size: int, blocks: int, ranges: Sequence[tuple[int, int, str]]) -> str:
+    mapped = sum(end - start + 1 for start, end, _ in ranges)
+    rows = "".join(
+        f'        <Range chksum="{digest}"> {start}{f"-{end}" if end > start else ""} </Range>\n'
+        for start, end, digest in ranges
+    )
+    text = (
+        '<?xml version="1.0" ?>\n<bmap version="2.0">\n'
+        f"    <ImageSize> {size} </ImageSize>\n    <BlockSize> 4096 </BlockSize>\n"
+        f"    <BlocksCount> {blocks} </BlocksCount>\n"
+        f"    <MappedBlocksCount> {mapped} </MappedBlocksCount>\n"
+        "    <ChecksumType> sha256 </ChecksumType>\n"
+        f"    <BmapFileChecksum> {'0' * 64} </BmapFileChecksum>\n"
+        f"    <BlockMap>\n{rows}    </BlockMap>\n</bmap>\n"
+    )
+    # The checksum is taken over the file with zeros in its place.
+    return text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest(), 1)
+
+
+def disk_partitions(parts: dict[str, Path], arch: str, sizes: dict[str, int | None]
+                    ) -> list[Partition]:  # fmt: skip
+    """The partitions of the device contract, those that there are."""
+    types = {device.ESP: TYPE_ESP, device.ROOT: TYPE_ROOT[arch]}
+    order = (device.ESP, device.ROOT, device.MODELS, device.DATA)
+    return [
+        Partition(name, types.get(name, TYPE_LINUX), parts[name], sizes.get(name))
+        for name in order
+        if name in parts
+    ]

@@ -1,0 +1,119 @@
+"""The contents of the root, the initramfs and the models partition."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from imagebuilder import device
+from imagebuilder.engines.debian import config
+from imagebuilder.engines.debian.tree import Tree
+from imagebuilder.resolve import Build
+
+DROP = (
+    "usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*", "usr/share/info/*",
+    "usr/share/lintian/*", "usr/share/bug/*", "usr/share/initramfs-tools/*", "usr/share/gdb/*",
+    "usr/share/doc-base/*", "usr/share/menu/*", "usr/share/gcc/*", "usr/include/*",
+    "usr/lib/*/gconv/*", "usr/lib/*/libc_malloc_debug*", "usr/lib/*/libmemusage*",
+    "usr/lib/*/libpcprofile*", "usr/lib/*/libnss_hesiod*", "usr/lib/*/libnss_compat*",
+    "usr/lib/*/libthread_db*", "usr/lib/*.a", "etc/init.d/*", "etc/default/*", "etc/systemd/*",
+    "usr/lib/systemd/*",
+)  # fmt: skip
+"""Files of packages that a device has no use for; user packages lose them too."""
+
+USERS = {device.SERVER_USER: device.SERVER_UID, "nobody": 65534}
+LIBEXEC = "usr/libexec/imagebuilder"
+
+
+def data_file(name: str) -> str:
+    """A file of `imagebuilder/data/debian`."""
+    path = resources.files("imagebuilder") / "data" / "debian" / name
+    return path.read_text("utf-8")
+
+
+def root_tree(
+    build: Build, debs: tuple[Path, ...], libraries: dict[str, Path], server: Path
+) -> Tree:
+    """All files of the root: packages, runtime libraries by device path, server, configuration."""
+    tree = Tree()
+    for deb in debs:
+        tree.add_package(deb, DROP)
+    for folder in ("bin", "sbin", "lib"):
+        tree.link(folder, f"usr/{folder}")
+    if "usr/lib64" in tree.entries:
+        tree.link("lib64", "usr/lib64")
+    _add_applets(tree)
+    for path, library in libraries.items():
+        tree.file(path, library.read_bytes(), 0o755)
+    tree.file(device.SERVER_PATH, server.read_bytes(), 0o755)
+    _add_configuration(tree, build)
+    _add_own_files(tree, build)
+    return tree
+
+
+def _add_applets(tree: Tree) -> None:
+    for name in data_file("busybox-applets.txt").split():
+        for folder in ("usr/bin", "usr/sbin"):
+            if f"{folder}/{name}" in tree.entries:
+                break
+        else:
+            tree.link(f"usr/bin/{name}", "busybox")
+    tree.link("usr/sbin/init", "../bin/busybox")
+
+
+def _add_configuration(tree: Tree, build: Build) -> None:
+    for name in ("boot", "data", "dev", "models", "proc", "run", "sys", "tmp"):
+        tree.folder(name)
+    tree.file("etc/passwd", config.passwd(USERS))
+    tree.file("etc/group", config.group(USERS))
+    tree.file("etc/hostname", build.manifest.image.hostname + "\n")
+    hosts = f"127.0.0.1 localhost {build.manifest.image.hostname}\n"
+    tree.file("etc/hosts", hosts)
+    tree.file("etc/os-release", config.os_release(build))
+    tree.file("etc/inittab", config.inittab(build))
+    tree.file("etc/shells", "/bin/sh\n")
+    tree.link("etc/resolv.conf", "/run/resolv.conf")
+    tree.link("etc/machine-id", "/data/machine-id")
+    tree.link("etc/mtab", "/proc/mounts")
+    tree.file(device.SERVER_CONFIG_PATH, config.json_text(config.server_config(build)))
+    tree.file(device.IMAGE_PATH, config.json_text(config.image_info(build)))
+    for name in ("rc", "serve", "announce", "agent"):
+        tree.file(f"{LIBEXEC}/{name}", data_file(name), 0o755)
+    tree.file(f"{LIBEXEC}/udhcpc", data_file("udhcpc.script"), 0o755)
+
+
+def _add_own_files(tree: Tree, build: Build) -> None:
+    image = build.manifest.image
+    keys = "".join(path.read_text("utf-8").rstrip("\n") + "\n" for path in image.authorized_keys)
+    if keys:
+        tree.folder("etc/dropbear", 0o700)
+        tree.file("etc/dropbear/authorized_keys", keys, 0o600)
+    for file in image.files:
+        tree.file(file.path, file.source.read_bytes(), file.mode)
+    for index, path in enumerate(image.services):
+        script = config.service_script(path)
+        tree.file(f"{LIBEXEC}/service-{index}-{path.stem}", script, 0o755)
+
+
+def initrd_tree(busybox: bytes, kernel: Path) -> Tree:
+    """The initramfs: busybox, the modules in their order, and `init`."""
+    tree = Tree()
+    for name in ("dev", "proc", "sys", "root"):
+        tree.folder(name)
+    tree.file("bin/busybox", busybox, 0o755)
+    for name in data_file("busybox-applets.txt").split():
+        tree.link(f"bin/{name}", "busybox")
+    tree.file("order", (kernel / "order").read_bytes())
+    for module in sorted((kernel / "modules").iterdir()):
+        tree.file(f"modules/{module.name}", module.read_bytes())
+    tree.file("init", data_file("init"), 0o755)
+    return tree
+
+
+def models_tree(bundles: dict[str, Path]) -> Tree:
+    """The models partition: one folder a sealed bundle."""
+    tree = Tree()
+    for name, folder in sorted(bundles.items()):
+        for path in sorted(folder.iterdir()):
+            tree.file(f"{name}/{path.name}", path.read_bytes())
+    return tree

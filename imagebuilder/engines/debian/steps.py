@@ -1,0 +1,192 @@
+"""What each step does: the engine's only code with effects."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder import device
+from imagebuilder.catalog import shipped
+from imagebuilder.crossbuild import build_inferd
+from imagebuilder.engines.debian import config, disk, root
+from imagebuilder.engines.debian.kernel import extract_kernel
+from imagebuilder.engines.debian.packages import package_set, tool_set
+from imagebuilder.engines.debian.steps_plan import command_line, wanted_modules
+from imagebuilder.engines.debian.tree import Tree
+from imagebuilder.errors import BuildError
+from imagebuilder.executor import Work
+from imagebuilder.fetch.debian import Archive
+from imagebuilder.fetch.wheels import fetch_from_wheel
+from imagebuilder.hosttools import Toolbox, fetch_all, unpack_tools
+from imagebuilder.resolve import Build
+from imagebuilder.run import run
+
+EFI_NAMES = {"aarch64": ("BOOTAA64.EFI", "aa64"), "x86_64": ("BOOTX64.EFI", "x64")}
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the actions share: the build, and where packages come from."""
+
+    build: Build
+    archive: Archive
+
+    def image_tools(self) -> Toolbox:
+        """The host tools that make images."""
+        cache = self.archive.fetcher.cache
+        return unpack_tools(tool_set(self.build, "image"), self.archive, cache)
+
+    def packages(self, role: str) -> tuple[Path, ...]:
+        """The fetched packages of a role."""
+        return fetch_all(package_set(self.build, role), self.archive)
+
+
+def server(tools: Tools, work: Work) -> None:
+    """Compile inferd for the machine."""
+    sysroot = work.output / "sysroot"
+    for deb in tools.packages("sysroot"):
+        run(["dpkg-deb", "-x", deb, sysroot])
+    build_inferd(
+        shipped("inferd"),
+        sysroot,
+        tools.build.machine.arch,
+        work.output / "build",
+        work.output / "inferd",
+        zig_cache=work.cache.root / "zig",
+    )
+    shutil.rmtree(sysroot)
+    shutil.rmtree(work.output / "build", ignore_errors=True)
+
+
+def kernel(tools: Tools, work: Work) -> None:
+    """Take kernel and modules out of their package."""
+    debs = tools.packages("kernel")
+    largest = max(debs, key=lambda path: path.stat().st_size)
+    extract_kernel(largest, wanted_modules(tools.build), work.output)
+
+
+def root_image(tools: Tools, work: Work) -> None:
+    """Put the root together."""
+    libraries = {
+        config.runtime_path(model): fetch_from_wheel(work.fetcher, model.target.debian.wheel)
+        for model in tools.build.models
+        if model.target.debian is not None and model.target.debian.wheel is not None
+    }
+    server_file = work.inputs["server"] / "inferd"
+    tree = root.root_tree(tools.build, tools.packages("image"), libraries, server_file)
+    _check_users(tools.build, tree)
+    disk.make_erofs(tools.image_tools(), tree, work.output / "root.img", compress=True)
+
+
+def _check_users(build: Build, tree: Tree) -> None:
+    for model in build.models:
+        path = config.runtime_path(model).strip("/")
+        if path not in tree.entries:
+            raise BuildError(
+                f"the packages of {model.runtime.name} hold no {path}",
+                hint="the runtime's `file` in its YAML is wrong for this version",
+            )
+
+
+def initrd(tools: Tools, work: Work) -> None:
+    """Put the initramfs together."""
+    tree = Tree()
+    names = [package.name for package in package_set(tools.build, "image").packages]
+    deb = tools.packages("image")[names.index("busybox-static")]
+    tree.add_package(deb)
+    busybox = tree.entries["usr/bin/busybox"].data
+    archive = root.initrd_tree(busybox, work.inputs["kernel"]).cpio()
+    (work.output / "initrd").write_bytes(archive)
+
+
+def models(tools: Tools, work: Work) -> None:
+    """Put the models partition together; not compressed, so that models can be mapped."""
+    folders = {m.request.bundle: m.bundle.folder for m in tools.build.models}
+    tree = root.models_tree(folders)
+    disk.make_erofs(tools.image_tools(), tree, work.output / "models.img", compress=False)
+
+
+def data(tools: Tools, work: Work) -> None:
+    """Make the empty data partition."""
+    size = tools.build.manifest.image.storage.data
+    disk.make_ext4(tools.image_tools(), work.output / "data.img", size, device.DATA)
+
+
+def esp(tools: Tools, work: Work) -> None:
+    """Join kernel, command line and initramfs in one UEFI program, on a FAT."""
+    name, short = EFI_NAMES[tools.build.machine.arch]
+    unpacked = work.output / "boot"
+    for deb in tools.packages("sysroot"):
+        if deb_name(tools, deb).startswith("systemd-"):
+            run(["dpkg-deb", "-x", deb, unpacked])
+    image = work.output / "image.efi"
+    run([
+        sys.executable, unpacked / "usr/bin/ukify", "build",
+        f"--linux={work.inputs['kernel'] / 'vmlinuz'}",
+        f"--initrd={work.inputs['initrd'] / 'initrd'}",
+        f"--cmdline={command_line(tools.build)}",
+        f"--stub={unpacked / f'usr/lib/systemd/boot/efi/linux{short}.efi.stub'}",
+        f"--efi-arch={short}", "--uname=imagebuilder", "--os-release=ID=imagebuilder",
+        f"--output={image}",
+    ], env=disk.EPOCH)  # fmt: skip
+    disk.make_esp(tools.image_tools(), image, name, work.output / "esp.img")
+    image.unlink()
+    shutil.rmtree(unpacked)
+
+
+def deb_name(tools: Tools, deb: Path) -> str:
+    """The package's name of a cached file."""
+    packages = package_set(tools.build, "sysroot").packages
+    return next(package.name for package in packages if package.sha256 == deb.name)
+
+
+def gpt(tools: Tools, work: Work) -> None:
+    """Put the partitions on one disk."""
+    names = {device.ROOT: "root", device.MODELS: "models", device.DATA: "data", device.ESP: "esp"}
+    parts = {
+        name: work.inputs[step] / f"{step}.img"
+        for name, step in names.items()
+        if step in work.inputs
+    }
+    options = work.step.options
+    partitions = disk.disk_partitions(parts, options["arch"], options["sizes"])
+    disk.make_disk(tools.image_tools(), partitions, options["seed"], work.output / "disk.img")
+
+
+def compress(_tools: Tools, work: Work) -> None:
+    """Compress the disk and map its used blocks."""
+    import zstandard
+
+    image = work.inputs["disk"] / "disk.img"
+    compressor = zstandard.ZstdCompressor(
+        level=work.step.options["level"], threads=len(os.sched_getaffinity(0))
+    )
+    with image.open("rb") as source, (work.output / "disk.img.zst").open("wb") as target:
+        compressor.copy_stream(source, target, size=image.stat().st_size)
+    (work.output / "disk.img.bmap").write_text(disk.bmap(image))
+
+
+def packages(tools: Tools, work: Work) -> None:
+    """List what the image holds, with versions and licences."""
+    from imagebuilder.engines.debian.licenses import package_list
+
+    rows = package_list(tools.build, {r: tools.packages(r) for r in ("image", "kernel")})
+    (work.output / "packages.json").write_text(config.json_text(rows))
+
+
+ACTIONS: Mapping[str, Callable[[Tools, Work], None]] = {
+    "server": server,
+    "kernel": kernel,
+    "root": root_image,
+    "initrd": initrd,
+    "models": models,
+    "data": data,
+    "esp": esp,
+    "disk": gpt,
+    "compress": compress,
+    "packages": packages,
+}
