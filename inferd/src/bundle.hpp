@@ -1,0 +1,57 @@
+// Sealed model bundles: bundle.json, and whether the folder is what it says (bundle-format.md).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "golden.hpp"
+#include "result.hpp"
+#include "tensor.hpp"
+
+namespace inferd {
+
+struct TensorsCheck {
+    std::string file;
+    std::size_t samples;
+    double rtol;
+    double atol;
+    bool top1;
+};
+
+struct FileEntry {
+    std::uint64_t size;
+    std::string sha256;
+};
+
+// What a device needs of bundle.json.
+struct Description {
+    std::string name;
+    std::string version;
+    std::string task;
+    std::string model_file;
+    std::string model_format;
+    std::vector<TensorSpec> inputs;
+    std::vector<TensorSpec> outputs;
+    std::vector<TensorsCheck> checks;
+    std::map<std::string, FileEntry> files;
+};
+
+struct Bundle {
+    std::string folder;
+    std::string digest;  // `sha256:` and 64 hex digits
+    Description description;
+};
+
+// Parses bundle.json; codes `not-json`, `unknown-format`, `schema`, `bad-path`, `unlisted-file`.
+Result<Description> parse_description(std::string_view text);
+
+// Reads and verifies a whole folder; the message begins with the folder and the code.
+Result<Bundle> open_bundle(const std::string& folder);
+
+// What the golden file of a check must hold.
+GoldenSpec golden_spec(const Description& description, const TensorsCheck& check);
+
+}  // namespace inferd

@@ -1,0 +1,59 @@
+#include "compare.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace inferd {
+namespace {
+
+bool is_float(DType type) {
+    return type == DType::kF16 || type == DType::kF32 || type == DType::kF64;
+}
+
+void compare_element(double got, double want, const Tolerance& tolerance, bool exact,
+                     Difference& result) {
+    if (std::isnan(got) && std::isnan(want)) return;
+    if (got == want) return;
+    const double off = std::fabs(got - want);
+    if (exact || !std::isfinite(off)) {
+        result.within = false;
+        if (!std::isfinite(off)) return;
+    }
+    result.max_abs = std::max(result.max_abs, off);
+    if (want != 0) result.max_rel = std::max(result.max_rel, off / std::fabs(want));
+    if (off > tolerance.atol + tolerance.rtol * std::fabs(want)) result.within = false;
+}
+
+std::size_t largest(const Tensor& tensor, std::size_t begin, std::size_t count) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < count; ++i) {
+        if (element(tensor.dtype, tensor.data.data(), begin + i) >
+            element(tensor.dtype, tensor.data.data(), begin + best)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+}  // namespace
+
+Difference compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+    Difference result;
+    if (got.dtype != want.dtype || got.shape != want.shape || got.data.size() != want.data.size()) {
+        result.within = result.top1 = false;
+        return result;
+    }
+    const std::size_t count = want.data.size() / info(want.dtype).size;
+    const bool exact = !is_float(want.dtype);
+    for (std::size_t i = 0; i < count; ++i) {
+        compare_element(element(got.dtype, got.data.data(), i),
+                        element(want.dtype, want.data.data(), i), tolerance, exact, result);
+    }
+    const auto last = want.shape.empty() ? 1 : static_cast<std::size_t>(want.shape.back());
+    for (std::size_t begin = 0; last > 0 && begin + last <= count; begin += last) {
+        if (largest(got, begin, last) != largest(want, begin, last)) result.top1 = false;
+    }
+    return result;
+}
+
+}  // namespace inferd

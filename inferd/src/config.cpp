@@ -1,0 +1,128 @@
+#include "config.hpp"
+
+#include <arpa/inet.h>
+
+#include <charconv>
+#include <cstdlib>
+
+#include "file.hpp"
+#include "json.hpp"
+
+namespace inferd {
+namespace {
+
+constexpr std::uint64_t kMaxConfig = 1 << 20;
+
+Status known_keys(const Json& value, const std::string& where,
+                  std::initializer_list<const char*> known) {
+    if (!value.is_object()) return Error{"", where + " must be an object"};
+    for (const auto& [key, item] : value.items()) {
+        bool found = false;
+        for (const char* name : known) found = found || key == name;
+        if (!found) return Error{"", where + ": unknown key " + key};
+    }
+    return std::nullopt;
+}
+
+Result<ModelConfig> read_model(const Json& value) {
+    if (auto problem = known_keys(value, "models", {"bundle", "device", "fallback", "threads",
+                                                    "memory_limit"})) {
+        return *problem;
+    }
+    ModelConfig model;
+    if (!value.contains("bundle") || !value["bundle"].is_string()) {
+        return Error{"", "models: bundle must be a folder"};
+    }
+    model.bundle = value["bundle"].get<std::string>();
+    const auto device = value.value("device", Json("cpu"));
+    const auto fallback = value.value("fallback", Json("deny"));
+    if (device != "cpu" && device != "gpu" && device != "npu") {
+        return Error{"", "models: device must be cpu, gpu or npu"};
+    }
+    if (fallback != "deny" && fallback != "allow") {
+        return Error{"", "models: fallback must be deny or allow"};
+    }
+    model.device = device.get<std::string>();
+    model.allow_fallback = fallback == "allow";
+    const auto threads = value.value("threads", Json(1U));
+    if (!threads.is_number_unsigned() || threads < 1U || threads > 256U) {
+        return Error{"", "models: threads must be 1 to 256"};
+    }
+    model.threads = threads.get<int>();
+    const auto limit = value.value("memory_limit", Json());
+    if (limit.is_number_unsigned()) model.memory_limit = limit.get<std::uint64_t>();
+    if (!limit.is_null() && !limit.is_number_unsigned()) {
+        return Error{"", "models: memory_limit must be a number of bytes, or null"};
+    }
+    return model;
+}
+
+Status read_lists(const Json& json, Config& config) {
+    const auto runtimes = json.value("runtimes", Json::object());
+    if (!runtimes.is_object()) return Error{"", "runtimes must be an object"};
+    for (const auto& [name, path] : runtimes.items()) {
+        if (!path.is_string()) return Error{"", "runtimes." + name + " must be a path"};
+        config.runtimes[name] = path.get<std::string>();
+    }
+    const auto models = json.value("models", Json::array());
+    if (!models.is_array()) return Error{"", "models must be a list"};
+    for (const auto& item : models) {
+        auto model = read_model(item);
+        if (!model) return model.error();
+        config.models.push_back(std::move(*model));
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+Status parse_listen(std::string_view text, Config& config) {
+    const auto colon = text.rfind(':');
+    const Error wrong{"", "listen: " + std::string(text) + " is not ADDRESS:PORT with IPv4"};
+    if (colon == std::string_view::npos) return wrong;
+    const std::string address(text.substr(0, colon));
+    const auto digits = text.substr(colon + 1);
+    unsigned port = 0;
+    const auto [end, failed] = std::from_chars(digits.begin(), digits.end(), port);
+    in_addr parsed{};
+    if (failed != std::errc() || end != digits.end() || port < 1 || port > 65535 ||
+        ::inet_pton(AF_INET, address.c_str(), &parsed) != 1) {
+        return wrong;
+    }
+    config.address = address;
+    config.port = static_cast<std::uint16_t>(port);
+    return std::nullopt;
+}
+
+Result<Config> parse_config(std::string_view text) {
+    const auto json = parse_json(text, 8);
+    if (!json) return json.error();
+    if (auto problem = known_keys(*json, "configuration", {"format", "listen", "metrics", "state",
+                                                           "runtimes", "models"})) {
+        return *problem;
+    }
+    if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};
+    Config config;
+    const auto listen = json->value("listen", Json("127.0.0.1:8080"));
+    if (!listen.is_string()) return Error{"", "listen must be text"};
+    if (auto problem = parse_listen(listen.get<std::string>(), config)) return *problem;
+    if (auto problem = read_lists(*json, config)) return *problem;
+    return config;
+}
+
+Result<Config> read_config(const std::string& path) {
+    const auto size = regular_file_size(path);
+    if (!size) return size.error();
+    if (*size > kMaxConfig) return Error{"", path + ": over 1 MiB"};
+    const auto file = MappedFile::open(path);
+    if (!file) return file.error();
+    const auto bytes = file->bytes();
+    auto config = parse_config({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    if (!config) return Error{"", path + ": " + config.error().message};
+    if (const char* listen = std::getenv("INFERD_LISTEN")) {
+        if (auto problem = parse_listen(listen, *config)) return *problem;
+    }
+    return config;
+}
+
+}  // namespace inferd

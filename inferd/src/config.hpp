@@ -1,0 +1,39 @@
+// The configuration file (docs/reference/device-contract.md) and what the environment overrides.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "result.hpp"
+
+namespace inferd {
+
+struct ModelConfig {
+    std::string bundle;  // folder
+    std::string device = "cpu";
+    bool allow_fallback = false;
+    int threads = 1;
+    std::optional<std::uint64_t> memory_limit;  // bytes of RSS that loading may add
+};
+
+struct Config {
+    std::string address = "127.0.0.1";
+    std::uint16_t port = 8080;
+    std::map<std::string, std::string> runtimes;  // name -> path of the library
+    std::vector<ModelConfig> models;
+};
+
+// Parses the text of a configuration; unknown keys are an error.
+Result<Config> parse_config(std::string_view text);
+
+// Reads the file, then lets INFERD_LISTEN override the address.
+Result<Config> read_config(const std::string& path);
+
+// ADDRESS:PORT with an IPv4 address.
+Status parse_listen(std::string_view text, Config& config);
+
+}  // namespace inferd

@@ -1,0 +1,43 @@
+// Files of a bundle: regular files only, never through a symbolic link.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "result.hpp"
+
+namespace inferd {
+
+// A regular file mapped into memory, read only; unmapped when it goes.
+class MappedFile {
+  public:
+    static Result<MappedFile> open(const std::string& path);
+
+    MappedFile(MappedFile&& other) noexcept;
+    MappedFile& operator=(MappedFile&& other) noexcept;
+    MappedFile(const MappedFile&) = delete;
+    MappedFile& operator=(const MappedFile&) = delete;
+    ~MappedFile();
+
+    std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+  private:
+    MappedFile(const std::byte* data, std::size_t size) : data_(data), size_(size) {}
+
+    const std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+// Size in bytes, or an error if it is not a regular file.
+Result<std::uint64_t> regular_file_size(const std::string& path);
+
+// Names of a folder's entries, sorted.
+Result<std::vector<std::string>> list_folder(const std::string& path);
+
+// SHA-256 of a regular file, in hex.
+Result<std::string> file_sha256(const std::string& path);
+
+}  // namespace inferd

@@ -1,0 +1,44 @@
+// The loaded models: each verified bundle with its session.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend.hpp"
+#include "bundle.hpp"
+#include "config.hpp"
+
+namespace inferd {
+
+struct Model {
+    Bundle bundle;
+    const Backend* backend;
+    std::unique_ptr<Session> session;
+    double load_ms = 0;
+    std::mutex running = {};  // held during a run
+};
+
+class Models {
+  public:
+    // Loads everything that the configuration names, or says what cannot be loaded.
+    static Result<std::unique_ptr<Models>> load(const Config& config);
+
+    const std::vector<std::unique_ptr<Model>>& all() const { return models_; }
+    Model* find(const std::string& name) const;
+
+  private:
+    Status add(const Config& config, const ModelConfig& model);
+    Result<Backend*> backend(const Config& config, const std::string& format);
+
+    // Sessions go before the libraries that made them.
+    std::map<std::string, std::unique_ptr<Backend>> backends_;
+    std::vector<std::unique_ptr<Model>> models_;
+};
+
+// Resident memory of this process, bytes; 0 where /proc does not tell.
+std::uint64_t resident_bytes();
+
+}  // namespace inferd

@@ -1,0 +1,265 @@
+#include "onnxruntime_backend.hpp"
+
+#include <dlfcn.h>
+#include <onnxruntime_c_api.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "file.hpp"
+
+namespace inferd {
+namespace {
+
+// The oldest library in use; newer ones still offer this version of the API.
+constexpr std::uint32_t kApiVersion = 21;
+
+constexpr std::array<std::pair<DType, ONNXTensorElementDataType>, 12> kTypes = {{
+    {DType::kBool, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL},
+    {DType::kU8, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8},
+    {DType::kI8, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8},
+    {DType::kU16, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16},
+    {DType::kI16, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16},
+    {DType::kU32, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32},
+    {DType::kI32, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32},
+    {DType::kU64, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64},
+    {DType::kI64, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64},
+    {DType::kF16, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16},
+    {DType::kF32, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+    {DType::kF64, ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE},
+}};
+
+struct Closer {
+    void operator()(void* library) const { ::dlclose(library); }
+};
+
+// Frees an object of the API by the function that belongs to it.
+template <typename T>
+struct Releaser {
+    void(ORT_API_CALL* release)(T*) = nullptr;
+    void operator()(T* object) const { release(object); }
+};
+template <typename T>
+using Owned = std::unique_ptr<T, Releaser<T>>;
+
+class Api {
+  public:
+    explicit Api(const OrtApi* ort) : ort_(ort) {}
+    const OrtApi* operator->() const { return ort_; }
+
+    // Takes over a status; nothing if it is good.
+    Status check(OrtStatus* status) const {
+        if (status == nullptr) return std::nullopt;
+        Error error{"", ort_->GetErrorMessage(status)};
+        ort_->ReleaseStatus(status);
+        return error;
+    }
+
+  private:
+    const OrtApi* ort_;
+};
+
+class OrtSession_ final : public Session {
+  public:
+    OrtSession_(Api api, Owned<OrtSession> session, Owned<OrtMemoryInfo> memory,
+                const Description& description)
+        : api_(api),
+          session_(std::move(session)),
+          memory_(std::move(memory)),
+          inputs_(description.inputs),
+          outputs_(description.outputs) {}
+
+    Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
+        std::vector<Owned<OrtValue>> values;
+        for (const auto& tensor : inputs) {
+            auto value = wrap(tensor);
+            if (!value) return value.error();
+            values.push_back(std::move(*value));
+        }
+        std::vector<const OrtValue*> in;
+        for (const auto& value : values) in.push_back(value.get());
+        std::vector<OrtValue*> out(outputs_.size(), nullptr);
+        const auto in_names = names(inputs_);
+        const auto out_names = names(outputs_);
+        const auto problem =
+            api_.check(api_->Run(session_.get(), nullptr, in_names.data(), in.data(), in.size(),
+                                 out_names.data(), out_names.size(), out.data()));
+        std::vector<Owned<OrtValue>> owned;
+        for (auto* value : out) owned.emplace_back(value, Releaser<OrtValue>{api_->ReleaseValue});
+        if (problem) return *problem;
+        std::vector<Tensor> results;
+        for (std::size_t i = 0; i < owned.size(); ++i) {
+            auto tensor = unwrap(outputs_[i].name, owned[i].get());
+            if (!tensor) return tensor.error();
+            results.push_back(std::move(*tensor));
+        }
+        return results;
+    }
+
+    std::string provider() const override { return "CPUExecutionProvider"; }
+
+    // Whether the model's own inputs and outputs are those of bundle.json.
+    Status check_signature() {
+        for (const auto& [specs, count, get] :
+             {std::tuple(&inputs_, api_->SessionGetInputCount, api_->SessionGetInputTypeInfo),
+              std::tuple(&outputs_, api_->SessionGetOutputCount, api_->SessionGetOutputTypeInfo)}) {
+            std::size_t found = 0;
+            if (auto problem = api_.check(count(session_.get(), &found))) return problem;
+            if (found != specs->size()) {
+                return Error{"", "the model has another number of inputs or outputs"};
+            }
+        }
+        return std::nullopt;
+    }
+
+  private:
+    static std::vector<const char*> names(const std::vector<TensorSpec>& specs) {
+        std::vector<const char*> result;
+        for (const auto& spec : specs) result.push_back(spec.name.c_str());
+        return result;
+    }
+
+    Result<Owned<OrtValue>> wrap(const Tensor& tensor) {
+        OrtValue* value = nullptr;
+        // The API takes inputs without const and does not write to them.
+        auto* data = const_cast<std::byte*>(tensor.data.data());
+        const auto type = kTypes[static_cast<std::size_t>(tensor.dtype)].second;
+        if (auto problem = api_.check(api_->CreateTensorWithDataAsOrtValue(
+                memory_.get(), data, tensor.data.size(), tensor.shape.data(), tensor.shape.size(),
+                type, &value))) {
+            return *problem;
+        }
+        return Owned<OrtValue>(value, Releaser<OrtValue>{api_->ReleaseValue});
+    }
+
+    Result<Tensor> unwrap(const std::string& name, OrtValue* value) {
+        OrtTensorTypeAndShapeInfo* raw = nullptr;
+        if (auto problem = api_.check(api_->GetTensorTypeAndShape(value, &raw))) return *problem;
+        const Owned<OrtTensorTypeAndShapeInfo> shape(
+            raw, Releaser<OrtTensorTypeAndShapeInfo>{api_->ReleaseTensorTypeAndShapeInfo});
+        ONNXTensorElementDataType type{};
+        std::size_t rank = 0;
+        void* data = nullptr;
+        Tensor tensor;
+        tensor.name = name;
+        if (auto problem = api_.check(api_->GetTensorElementType(shape.get(), &type))) return *problem;
+        if (auto problem = api_.check(api_->GetDimensionsCount(shape.get(), &rank))) return *problem;
+        tensor.shape.resize(rank);
+        if (auto problem =
+                api_.check(api_->GetDimensions(shape.get(), tensor.shape.data(), rank))) {
+            return *problem;
+        }
+        if (auto problem = api_.check(api_->GetTensorMutableData(value, &data))) return *problem;
+        const auto count = element_count(tensor.shape);
+        for (const auto& [dtype, known] : kTypes) {
+            if (known != type || !count) continue;
+            tensor.dtype = dtype;
+            tensor.data.resize(*count * info(dtype).size);
+            if (!tensor.data.empty()) std::memcpy(tensor.data.data(), data, tensor.data.size());
+            return tensor;
+        }
+        return Error{"", "output " + name + " has a type that is not supported"};
+    }
+
+    Api api_;
+    Owned<OrtSession> session_;
+    Owned<OrtMemoryInfo> memory_;
+    std::vector<TensorSpec> inputs_;
+    std::vector<TensorSpec> outputs_;
+};
+
+class OrtBackend final : public Backend {
+  public:
+    OrtBackend(std::unique_ptr<void, Closer> library, const OrtApiBase* base, Api api,
+               Owned<OrtEnv> environment)
+        : library_(std::move(library)),
+          base_(base),
+          api_(api),
+          environment_(std::move(environment)) {}
+
+    std::string name() const override { return "onnxruntime"; }
+    std::string version() const override { return base_->GetVersionString(); }
+
+    Result<std::unique_ptr<Session>> load(const Bundle& bundle,
+                                          const SessionOptions& options) override {
+        if (options.device != "cpu" && !options.allow_fallback) {
+            return Error{"", bundle.description.name + ": no provider for the device " +
+                                 options.device + ", and falling back to the CPU is denied"};
+        }
+        auto settings = make_options(options);
+        if (!settings) return settings.error();
+        const auto model = MappedFile::open(bundle.folder + "/" + bundle.description.model_file);
+        if (!model) return model.error();
+        OrtSession* raw = nullptr;
+        if (auto problem = api_.check(api_->CreateSessionFromArray(
+                environment_.get(), model->bytes().data(), model->bytes().size(), settings->get(),
+                &raw))) {
+            return Error{"", bundle.description.name + ": " + problem->message};
+        }
+        Owned<OrtSession> session(raw, Releaser<OrtSession>{api_->ReleaseSession});
+        OrtMemoryInfo* info = nullptr;
+        if (auto problem = api_.check(
+                api_->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &info))) {
+            return *problem;
+        }
+        Owned<OrtMemoryInfo> memory(info, Releaser<OrtMemoryInfo>{api_->ReleaseMemoryInfo});
+        auto result = std::make_unique<OrtSession_>(api_, std::move(session), std::move(memory),
+                                                    bundle.description);
+        if (auto problem = result->check_signature()) return *problem;
+        return std::unique_ptr<Session>(std::move(result));
+    }
+
+  private:
+    Result<Owned<OrtSessionOptions>> make_options(const SessionOptions& options) {
+        OrtSessionOptions* raw = nullptr;
+        if (auto problem = api_.check(api_->CreateSessionOptions(&raw))) return *problem;
+        Owned<OrtSessionOptions> settings(
+            raw, Releaser<OrtSessionOptions>{api_->ReleaseSessionOptions});
+        // Spinning threads take the only core of a small device from everybody else.
+        for (auto* status :
+             {api_->SetIntraOpNumThreads(raw, options.threads),
+              api_->SetInterOpNumThreads(raw, 1),
+              api_->SetSessionExecutionMode(raw, ORT_SEQUENTIAL),
+              api_->AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", "0"),
+              api_->DisableMemPattern(raw)}) {
+            if (auto problem = api_.check(status)) return *problem;
+        }
+        return settings;
+    }
+
+    // Members go in reverse order: the library is closed last.
+    std::unique_ptr<void, Closer> library_;
+    const OrtApiBase* base_;
+    Api api_;
+    Owned<OrtEnv> environment_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> load_onnxruntime(const std::string& path) {
+    // Newer releases report to their vendor unless this is set before they are loaded.
+    ::setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+    std::unique_ptr<void, Closer> library(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
+    if (!library) return Error{"", std::string("cannot load ") + ::dlerror()};
+    using GetBase = const OrtApiBase*(ORT_API_CALL*)();
+    const auto get_base = reinterpret_cast<GetBase>(::dlsym(library.get(), "OrtGetApiBase"));
+    const OrtApiBase* base = get_base != nullptr ? get_base() : nullptr;
+    const OrtApi* ort = base != nullptr ? base->GetApi(kApiVersion) : nullptr;
+    if (ort == nullptr) {
+        return Error{"", path + ": not an ONNX Runtime with API version " +
+                             std::to_string(kApiVersion)};
+    }
+    const Api api(ort);
+    OrtEnv* raw = nullptr;
+    if (auto problem = api.check(api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "inferd", &raw))) {
+        return *problem;
+    }
+    Owned<OrtEnv> environment(raw, Releaser<OrtEnv>{api->ReleaseEnv});
+    if (auto problem = api.check(api->DisableTelemetryEvents(raw))) return *problem;
+    return std::unique_ptr<Backend>(std::make_unique<OrtBackend>(
+        std::move(library), base, api, std::move(environment)));
+}
+
+}  // namespace inferd

@@ -1,0 +1,55 @@
+// Tensors and their element types, by the names that bundles, safetensors and the protocol use.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inferd {
+
+enum class DType { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kF32, kF64 };
+
+struct DTypeInfo {
+    DType type;
+    std::size_t size;              // bytes of an element
+    std::string_view bundle;       // bundle.json, numpy's name
+    std::string_view safetensors;  // header of golden tensors
+    std::string_view protocol;     // Open Inference Protocol
+};
+
+const DTypeInfo& info(DType type);
+std::optional<DType> dtype_from_bundle(std::string_view name);
+std::optional<DType> dtype_from_safetensors(std::string_view name);
+std::optional<DType> dtype_from_protocol(std::string_view name);
+
+// Name, type and shape; a first dimension of -1 is free.
+struct TensorSpec {
+    std::string name;
+    DType dtype;
+    std::vector<std::int64_t> shape;
+};
+
+// Values in row-major order, in the byte order of the machine (little endian on all we build for).
+struct Tensor {
+    std::string name;
+    DType dtype = DType::kF32;
+    std::vector<std::int64_t> shape;
+    std::vector<std::byte> data;
+};
+
+// Product of a shape without free axes; nothing if it is negative or does not fit.
+std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape);
+
+// Whether a concrete shape is one that a specification allows.
+bool shape_fits(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& spec);
+
+// Element `index` as a double; FP16 is widened, 64-bit integers may lose precision.
+double element(DType type, const std::byte* data, std::size_t index);
+
+float half_to_float(std::uint16_t half);
+std::uint16_t float_to_half(float value);
+
+}  // namespace inferd
