@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -49,16 +50,16 @@ def configure_command(source: Path, sysroot: Path, arch: str, build: Path) -> li
     """The words that configure the build."""
     target, core, triplet = TARGETS[arch]
     compiler = f"{_zig()};c++;-target;{target};-mcpu={core}"
-    flags = f"-g0 -ffile-prefix-map={source}=inferd -ffile-prefix-map={build}=build"
     settings = {
         "CMAKE_MAKE_PROGRAM": _tool("ninja"),
         "CMAKE_BUILD_TYPE": "MinSizeRel",
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": arch,
         "CMAKE_CXX_COMPILER": compiler,
-        # Checking it would compile libc++ a second time, for another kind of program.
-        "CMAKE_CXX_COMPILER_WORKS": "1",
-        "CMAKE_CXX_FLAGS": flags,
+        # A check that links would compile libc++ a second time, for another kind of program.
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        # Without debug information and assertions no path of this host gets into the program.
+        "CMAKE_CXX_FLAGS": "-g0",
         "CMAKE_EXE_LINKER_FLAGS": "-s -Wl,--gc-sections",
         "CMAKE_FIND_ROOT_PATH": str(sysroot),
         "CMAKE_FIND_ROOT_PATH_MODE_LIBRARY": "ONLY",
@@ -102,7 +103,7 @@ def _tool(name: str) -> str:
     if spec is None or not spec.submodule_search_locations:
         raise _missing(name)
     package = Path(spec.submodule_search_locations[0])
-    for path in (package / "data" / "bin" / name, package.parent / "bin" / name):
+    for path in (package / "data" / "bin" / name, Path(sys.executable).parent / name):
         if os.access(path, os.X_OK):
             return str(path)
     found = shutil.which(name)

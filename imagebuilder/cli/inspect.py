@@ -29,9 +29,9 @@ def command(app: App, artifact: Path, other: Path | None) -> None:
         rows = [(name, show_size(size), digest[:16]) for name, (size, digest) in parts.items()]
         app.log.table(("part", "size", "SHA-256"), rows)
         return
-    rows = differences(parts, contents(other))
-    if rows:
-        app.log.table(("part", "size", "other size", "change"), rows)
+    changes = differences(parts, contents(other))
+    if changes:
+        app.log.table(("part", "size", "other size", "change"), changes)
     else:
         app.log.print("no difference")
 

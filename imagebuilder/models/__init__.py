@@ -1,0 +1,1 @@
+"""Models: inspected, optimized, evaluated and sealed on the host."""

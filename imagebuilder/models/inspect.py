@@ -1,0 +1,160 @@
+"""What a model is made of; a hostile file is parsed in a process of limited memory and time."""
+
+from __future__ import annotations
+
+import collections
+import json
+import math
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.errors import BuildError, UserError
+from imagebuilder.run import run
+
+MEMORY = 4 << 30
+"""Bytes of address space for parsing; the files themselves may have 2 GiB (protobuf's limit)."""
+CPU_SECONDS = 60
+
+ELEMENT_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8}
+"""Bytes of an element by onnx.TensorProto.DataType."""
+
+DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+          8: "string", 9: "bool", 10: "float16", 11: "float64", 12: "uint32",
+          13: "uint64"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output; a free axis is shown by its name or as -1."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """An ONNX model: sizes in bytes, `operators` maps a type to how often it occurs.
+
+    `activation_bytes` is the largest sum of all tensors that are alive at once when nodes run in
+    the file's order, with free axes taken as 1; 0 where shapes cannot be inferred.
+    """
+
+    ir: int
+    opset: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    operators: dict[str, int]
+    parameters: int
+    weights_bytes: int
+    activation_bytes: int
+    file_bytes: int
+
+
+def inspect_model(path: Path) -> ModelInfo:
+    """Inspect an ONNX file; `UserError` if it is none, is damaged, or is too much to parse."""
+    module = [str(sys.executable), "-m", "imagebuilder.models.inspect", str(path.absolute())]
+    try:
+        done = run(module, check=False, timeout=2 * CPU_SECONDS)
+    except BuildError as error:
+        raise UserError(f"{path.name}: takes too long to parse") from error
+    if done.exit_code == 0:
+        return parse_info(json.loads(done.stdout))
+    reasons = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    reason = reasons[-1] if reasons and done.exit_code == 2 else "it cannot be parsed"
+    hint = "a model in the ONNX format is needed"
+    raise UserError(f"{path.name}: not a valid ONNX model: {reason}", hint=hint)
+
+
+def parse_info(data: dict[str, Any]) -> ModelInfo:
+    """The reverse of `dataclasses.asdict`."""
+    ports = {
+        kind: tuple(Port(p["name"], p["dtype"], tuple(p["shape"])) for p in data[kind])
+        for kind in ("inputs", "outputs")
+    }
+    return ModelInfo(**{**data, **ports})
+
+
+def main(path: Path) -> int:
+    """Parse one file within limits and print what is in it as JSON."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+        onnx.checker.check_model(model, full_check=False)
+        info = _describe(model, path)
+    except Exception as error:
+        words = str(error).strip().splitlines()
+        print(words[0][:200] if words else type(error).__name__, file=sys.stderr)  # noqa: T201
+        return 2
+    print(json.dumps(asdict(info)))  # noqa: T201
+    return 0
+
+
+def _describe(model: Any, path: Path) -> ModelInfo:
+    graph = model.graph
+    names = {tensor.name for tensor in graph.initializer}
+    weights = [(math.prod(t.dims), ELEMENT_SIZES.get(t.data_type, 4)) for t in graph.initializer]
+    opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    return ModelInfo(
+        ir=model.ir_version,
+        opset=max(opsets, default=0),
+        inputs=tuple(_port(value) for value in graph.input if value.name not in names),
+        outputs=tuple(_port(value) for value in graph.output),
+        operators=dict(sorted(collections.Counter(n.op_type for n in graph.node).items())),
+        parameters=sum(count for count, _ in weights),
+        weights_bytes=sum(count * size for count, size in weights),
+        activation_bytes=_activations(model, names),
+        file_bytes=path.stat().st_size,
+    )
+
+
+def _port(value: Any) -> Port:
+    kind = value.type.tensor_type
+    shape = [d.dim_value or d.dim_param or -1 for d in kind.shape.dim]
+    return Port(value.name, DTYPES.get(kind.elem_type, "?"), tuple(shape))
+
+
+def _activations(model: Any, weights: set[str]) -> int:
+    import onnx
+
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except Exception:
+        return 0
+    values = [*graph.value_info, *graph.input, *graph.output]
+    sizes = {value.name: _bytes(value) for value in values if value.name not in weights}
+    return peak(
+        [([*node.input], [*node.output]) for node in graph.node],
+        sizes,
+        {value.name for value in graph.output},
+    )
+
+
+def _bytes(value: Any) -> int:
+    kind = value.type.tensor_type
+    count = math.prod(max(1, int(d.dim_value)) for d in kind.shape.dim)
+    return count * ELEMENT_SIZES.get(kind.elem_type, 4)
+
+
+def peak(nodes: list[tuple[list[str], list[str]]], sizes: dict[str, int], kept: set[str]) -> int:
+    """Most bytes alive at once: a tensor lives from the node that makes it to its last reader."""
+    last = {name: i for i, (inputs, _) in enumerate(nodes) for name in inputs}
+    made = {name for _, outputs in nodes for name in outputs}
+    alive = sum(size for name, size in sizes.items() if name not in made and name in last)
+    most = alive
+    for index, (inputs, outputs) in enumerate(nodes):
+        alive += sum(sizes.get(name, 0) for name in outputs)
+        most = max(most, alive)
+        done = {n for n in (*inputs, *outputs) if last.get(n, index) == index and n not in kept}
+        alive -= sum(sizes.get(name, 0) for name in done)
+    return most
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
