@@ -1,0 +1,145 @@
+"""From a manifest to what was decided and built: the path that all verbs share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.artifact import Artifacts
+from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.catalog import Catalog
+from imagebuilder.catalog.bundle_source import BundleSource
+from imagebuilder.catalog.machine import Machine
+from imagebuilder.cli.app import App
+from imagebuilder.engines import load_engine
+from imagebuilder.errors import Problem, UserError
+from imagebuilder.executor import execute
+from imagebuilder.fetch.debian import Archive, GoneError, Mirrors, find_mirrors
+from imagebuilder.lock import Lock, lock_path, read_lock, write_lock
+from imagebuilder.manifest import Manifest
+from imagebuilder.models.build import pins, seal_models
+from imagebuilder.plan import Plan
+from imagebuilder.resolve import Build, Choice, choose_models
+from imagebuilder.yamlfile import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A manifest with the definitions that it names."""
+
+    manifest: Manifest
+    catalog: Catalog
+    machine: Machine
+    sources: tuple[BundleSource, ...]
+    engine: str
+
+    @property
+    def choice(self) -> Choice:
+        """What resolving decides from."""
+        runtimes = tuple(self.catalog.runtime(name) for name in self.catalog.names("runtimes"))
+        return Choice(self.manifest, self.machine, self.engine, runtimes)
+
+
+def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
+    """Read everything that a manifest names; `UserError` with all problems at once."""
+    manifest = app.manifest(path)
+    catalog = app.catalog(manifest)
+    problems: list[Problem] = []
+    found = None
+    name = machine or manifest.machine
+    try:
+        found = catalog.machine(name)
+    except UserError as error:
+        key: Key = () if machine else ("machine",)
+        problems += [p if p.location else manifest.problem(key, p.what, p.hint)
+                     for p in error.problems]  # fmt: skip
+    sources = []
+    for index, model in enumerate(manifest.models):
+        try:
+            sources.append(catalog.bundle_source(model.bundle))
+        except UserError as error:
+            key: Key = ("models", index, "bundle")
+            problems += [p if p.location else manifest.problem(key, p.what, p.hint)
+                         for p in error.problems]  # fmt: skip
+    if problems or found is None:
+        raise UserError(*problems)
+    return Asked(manifest, catalog, found, tuple(sources), engine)
+
+
+def decide(
+    app: App, asked: Asked, *, locked: bool = False, update: bool = False
+) -> tuple[Build, Archive]:
+    """Seal the bundles, resolve, and complete the lock; `locked` refuses to change the lock.
+
+    Raises `UserError` or `BuildError`.
+    """
+    lock = read_lock(lock_path(asked.manifest.file.path))
+    bundles = seal_models(asked.sources, app.fetcher, locked=lock.models, strict=locked)
+    build = resolve(asked, bundles, lock)
+    archive = Archive(app.fetcher, _mirrors(app))
+    engine = load_engine(asked.engine)
+    lock = engine.lock(build, archive, update=update, strict=locked)
+    return dataclasses.replace(build, lock=lock), archive
+
+
+def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
+    """The build with the models pinned in its lock."""
+    models = choose_models(asked.choice, bundles)
+    model_pins, data_pins = pins(asked.sources, bundles)
+    lock = dataclasses.replace(
+        lock, models={**lock.models, **model_pins}, data={**lock.data, **data_pins}
+    )
+    variant = load_engine(asked.engine).variant
+    return Build(asked.manifest, asked.machine, asked.engine, variant, models, lock)
+
+
+def _mirrors(app: App) -> Mirrors:
+    try:
+        return find_mirrors(app.mirror, app.snapshot)
+    except UserError:
+        # With everything locked and in the cache no mirror is asked.
+        if app.offline:
+            return Mirrors("offline:", None)
+        raise
+
+
+def make_plan(build: Build) -> Plan:
+    """The engine's plan."""
+    return load_engine(build.engine).plan(build)
+
+
+def save_lock(build: Build) -> bool:
+    """Write the build's lock beside the manifest; tells whether it changed."""
+    return write_lock(lock_path(build.manifest.file.path), build.lock)
+
+
+def output_folder(asked: Asked, output: Path | None) -> Path:
+    """Where the artifacts go: `build/MACHINE` beside the manifest."""
+    return (output or asked.manifest.folder / "build") / asked.machine.name
+
+
+def build_image(
+    app: App, asked: Asked, *, locked: bool = False, output: Path | None = None
+) -> tuple[Build, Artifacts, Archive]:
+    """Build the image; a pinned package that has left the archive is renewed unless `locked`."""
+    build, archive = decide(app, asked, locked=locked)
+    folder = output_folder(asked, output)
+    try:
+        artifacts = _execute(app, build, archive, folder)
+    except GoneError as error:
+        if locked:
+            raise
+        app.log.warning(f"{error.problems[0].what}; the packages are resolved again")
+        build, archive = decide(app, asked, update=True)
+        artifacts = _execute(app, build, archive, folder)
+    if not locked and save_lock(build):
+        app.log.debug(f"wrote {lock_path(build.manifest.file.path)}")
+    return build, artifacts, archive
+
+
+def _execute(app: App, build: Build, archive: Archive, folder: Path) -> Artifacts:
+    engine = load_engine(build.engine)
+    outputs = execute(engine.plan(build), engine.actions(build, archive), app.fetcher, folder)
+    return engine.collect(build, outputs, folder)

@@ -1,0 +1,51 @@
+"""`imagebuilder validate`: all problems of a manifest at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagebuilder.bundle.reader import SealedBundle, open_bundle
+from imagebuilder.cli.app import App, machine_option, manifest_argument
+from imagebuilder.cli.build import engine_option
+from imagebuilder.cli.pipeline import Asked, ask
+from imagebuilder.errors import UserError
+from imagebuilder.lock import lock_path, read_lock
+from imagebuilder.resolve import choose_models, engine_problems
+
+
+@click.command()
+@manifest_argument
+@machine_option
+@engine_option
+@click.pass_obj
+def command(app: App, manifest: Path, machine: str | None, engine: str) -> None:
+    """Check MANIFEST and all that it names; exit code 2 if something is wrong.
+
+    Whether the models fit the machine is checked too where their sealed bundles are in the cache.
+    """
+    asked = ask(app, manifest, machine, engine)
+    if problems := tuple(engine_problems(asked.choice)):
+        raise UserError(*problems)
+    bundles = _sealed(app, asked)
+    if len(bundles) == len(asked.sources):
+        choose_models(asked.choice, bundles)
+        app.log.info(f"{asked.manifest.file.path}: good, and it fits {asked.machine.name}")
+    else:
+        app.log.info(f"{asked.manifest.file.path}: good; whether the models fit is known after "
+                     "`imagebuilder model build`")  # fmt: skip
+
+
+def _sealed(app: App, asked: Asked) -> list[SealedBundle]:
+    pins = read_lock(lock_path(asked.manifest.file.path)).models
+    found = []
+    for source in asked.sources:
+        pin = pins.get(source.name)
+        if pin is None or pin.version != source.version:
+            continue
+        try:
+            found.append(open_bundle(app.fetcher.cache.bundle(pin.bundle)))
+        except UserError:
+            continue
+    return found
