@@ -121,6 +121,19 @@ def spawn(
                     stream.close()
 
 
+def run_here(argv: Sequence[str | Path]) -> int:
+    """Run a process on this terminal, whose keys reach it; gives its exit code.
+
+    An interrupt ends it and is then raised.
+    """
+    with subprocess.Popen([str(word) for word in argv]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+
+
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process started by `spawn` with its children, and reap it."""
     if process.returncode is None:

@@ -60,8 +60,8 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
         try:
             sources.append(catalog.bundle_source(model.bundle))
         except UserError as error:
-            key: Key = ("models", index, "bundle")
-            problems += [p if p.location else manifest.problem(key, p.what, p.hint)
+            place = ("models", index, "bundle")
+            problems += [p if p.location else manifest.problem(place, p.what, p.hint)
                          for p in error.problems]  # fmt: skip
     if problems or found is None:
         raise UserError(*problems)

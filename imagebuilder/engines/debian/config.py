@@ -73,7 +73,7 @@ def inittab(build: Build) -> str:
     """busybox init's table: start-up, what is kept alive, what happens at the end."""
     lines = [
         "::sysinit:/usr/libexec/imagebuilder/rc",
-        "::respawn:udhcpc -f -q -S -i eth0 -s /usr/libexec/imagebuilder/udhcpc"
+        "::respawn:udhcpc -f -i eth0 -s /usr/libexec/imagebuilder/udhcpc"
         " -x hostname:" + build.manifest.image.hostname,
         "::respawn:/usr/libexec/imagebuilder/serve",
         "::once:/usr/libexec/imagebuilder/announce",

@@ -103,7 +103,7 @@ def initrd_tree(busybox: bytes, kernel: Path) -> Tree:
     tree.file("bin/busybox", busybox, 0o755)
     for name in data_file("busybox-applets.txt").split():
         tree.link(f"bin/{name}", "busybox")
-    tree.file("order", (kernel / "order").read_bytes())
+    tree.file("modules/order", (kernel / "order").read_bytes())
     for module in sorted((kernel / "modules").iterdir()):
         tree.file(f"modules/{module.name}", module.read_bytes())
     tree.file("init", data_file("init"), 0o755)

@@ -1,0 +1,80 @@
+"""`imagebuilder run`: boot the image, console here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagebuilder.cli.app import App, machine_option, manifest_argument
+from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.pipeline import ask, build_image
+from imagebuilder.cli.test import boot_option, make_session
+from imagebuilder.errors import UserError
+from imagebuilder.run import run_here
+from imagebuilder.target.command import Channels, Forward, qemu_command
+from imagebuilder.target.qemu import Guest, copy_vars, free_port, port_is_free
+
+
+@click.command()
+@manifest_argument
+@machine_option
+@engine_option
+@locked_option
+@boot_option
+@click.option("--port", "ports", metavar="HOST:GUEST", multiple=True,
+              help="Forward a port; by default a free one to the API, and to ssh if there is any."
+              )  # fmt: skip
+@output_option
+@click.pass_context
+def command(
+    context: click.Context,
+    manifest: Path,
+    machine: str | None,
+    engine: str,
+    locked: bool,
+    boot: str,
+    ports: tuple[str, ...],
+    output: Path | None,
+) -> None:
+    """Boot the image of MANIFEST with its console on this terminal; Ctrl-A X or Ctrl-C ends it."""
+    app: App = context.obj
+    asked = ask(app, manifest, machine, engine)
+    forwards = tuple(parse_forward(text) for text in ports)
+    build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
+    guest = make_session(app, build, artifacts, archive, boot).guest
+    forwards = forwards or default_forwards(guest)
+    for forward in forwards:
+        app.log.info(f"127.0.0.1:{forward.host} leads to port {forward.guest} of the target")
+    if not forwards:
+        app.log.info("the server listens on the target's loopback only: nothing is forwarded")
+    context.exit(_run(guest, forwards))
+
+
+def parse_forward(text: str) -> Forward:
+    """`8080:80` as ports; `UserError` if it is none or the host's port is taken."""
+    host, _, guest = text.partition(":")
+    if not (host.isdecimal() and guest.isdecimal()) or not all(
+        1 <= int(port) <= 65535 for port in (host, guest)
+    ):
+        raise UserError(f"--port {text}: not HOST:GUEST with ports from 1 to 65535")
+    if not port_is_free(int(host)):
+        raise UserError(f"--port {text}: port {host} of this host is in use", hint="name another")
+    return Forward(int(host), int(guest))
+
+
+def default_forwards(guest: Guest) -> tuple[Forward, ...]:
+    """Free ports to what listens on the network."""
+    address, _, port = guest.artifacts.listen.rpartition(":")
+    targets = [] if address.startswith("127.") else [int(port)]
+    targets += [22] if guest.artifacts.ssh else []
+    return tuple(Forward(free_port(), target) for target in targets)
+
+
+def _run(guest: Guest, forwards: tuple[Forward, ...]) -> int:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as folder:
+        channels = Channels(forwards, vars=copy_vars(guest, Path(folder)))
+        words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
+        return run_here(words)

@@ -1,0 +1,160 @@
+"""`imagebuilder test`: boot the image and test it."""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from pathlib import Path
+
+import click
+
+from imagebuilder.artifact import Artifacts
+from imagebuilder.catalog import shipped
+from imagebuilder.cli.app import App, manifest_argument
+from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder
+from imagebuilder.engines.debian.packages import tool_set
+from imagebuilder.errors import EXIT_FAILED, BuildError, UserError
+from imagebuilder.fetch.debian import Archive
+from imagebuilder.hosttools import unpack_tools
+from imagebuilder.report import (
+    SUMMARY_HEADER,
+    MachineResult,
+    merge_junit,
+    read_junit,
+    summary_rows,
+    write_json,
+)
+from imagebuilder.resolve import SYSTEM_MEMORY, Build, memory_budget
+from imagebuilder.run import run
+from imagebuilder.target.qemu import Guest
+from imagebuilder.testing.session import Session, write_session
+
+boot_option = click.option(
+    "--boot", type=click.Choice(("direct", "disk")), default="direct", show_default=True,
+    help="Let QEMU load the kernel, or the firmware boot the disk.",
+)  # fmt: skip
+TIMEOUT = 900.0
+"""Seconds for all tests of one machine."""
+
+
+@click.command()
+@manifest_argument
+@click.option("--machine", "machines", metavar="NAME", multiple=True,
+              help="Machine instead of the manifest's; may be repeated, and may be a pattern "
+              "such as 'qemu*'.")  # fmt: skip
+@engine_option
+@locked_option
+@boot_option
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
+              help="JUnit file, by default build/junit.xml.")  # fmt: skip
+@output_option
+@click.pass_context
+def command(
+    context: click.Context,
+    manifest: Path,
+    machines: tuple[str, ...],
+    engine: str,
+    locked: bool,
+    boot: str,
+    junit: Path | None,
+    output: Path | None,
+) -> None:
+    """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
+    app: App = context.obj
+    asked = [ask(app, manifest, name, engine) for name in _machines(app, manifest, machines)]
+    folder = output_folder(asked[0], output).parent
+    results = [_test(app, item, boot, locked=locked, output=output) for item in asked]
+    junit = junit or folder / "junit.xml"
+    merge_junit([(r, folder / r.machine / "junit.xml") for r in results], junit)
+    write_json(results, folder / "results.json")
+    app.log.table(SUMMARY_HEADER, summary_rows(results))
+    for result in results:
+        for failure in result.failures:
+            app.log.print(f"{result.machine}: FAILED {failure}")
+        if result.error:
+            app.log.print(f"{result.machine}: {result.error}")
+    first = results[0]
+    app.log.print(
+        f"engine {first.engine}, variant {first.variant}, QEMU; report: {junit}\n"
+        "Times are emulated: they compare builds, they are not a board's."
+    )
+    context.exit(0 if all(result.good for result in results) else EXIT_FAILED)
+
+
+def _machines(app: App, manifest: Path, asked: tuple[str, ...]) -> list[str | None]:
+    """The names asked for, patterns resolved to machines that QEMU and the engine have."""
+    if not asked:
+        return [None]
+    catalog = app.catalog(app.manifest(manifest))
+    names: list[str | None] = []
+    for pattern in asked:
+        if not any(char in pattern for char in "*?["):
+            names.append(pattern)
+            continue
+        found = [n for n in fnmatch.filter(catalog.names("machines"), pattern)
+                 if catalog.machine(n).qemu and catalog.machine(n).debian]  # fmt: skip
+        if not found:
+            raise UserError(f"no machine fits {pattern!r}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def _test(app: App, asked: Asked, boot: str, *, locked: bool, output: Path | None) -> MachineResult:
+    app.log.info(f"== {asked.machine.name} ({asked.engine})")
+    build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
+    base = MachineResult(
+        machine=asked.machine.name,
+        engine=artifacts.engine,
+        variant=artifacts.variant,
+        boot=boot,
+        models=tuple(model.name for model in artifacts.models),
+    )
+    session = make_session(app, build, artifacts, archive, boot)
+    path = artifacts.folder / "session.json"
+    write_session(session, path)
+    try:
+        return _pytest(app, build, artifacts, path, base)
+    except BuildError as error:
+        return MachineResult(base.machine, base.engine, base.variant, boot, base.models,
+                             error=error.what)  # fmt: skip
+
+
+def make_session(
+    app: App, build: Build, artifacts: Artifacts, archive: Archive, boot: str
+) -> Session:
+    """What to boot; fetches QEMU if it is not there yet."""
+    if build.machine.qemu is None:
+        raise UserError(f"QEMU has no stand-in for {build.machine.name}")
+    if boot == "disk" and build.machine.qemu.firmware_code is None:
+        raise UserError(f"{build.machine.name} does not boot by itself", hint="use --boot direct")
+    packages = tool_set(build, f"qemu-{build.machine.name}")
+    tools = unpack_tools(packages, archive, app.fetcher.cache)
+    guest = Guest(artifacts, build.machine.qemu, tools, boot, artifacts.folder)
+    budget = sum(size for _, size in memory_budget(build.models)) - SYSTEM_MEMORY
+    return Session(guest, app.fetcher.cache, budget)
+
+
+def _pytest(
+    app: App, build: Build, artifacts: Artifacts, session: Path, base: MachineResult
+) -> MachineResult:
+    tests = shipped("qemu-tests")
+    junit = artifacts.folder / "junit.xml"
+    junit.unlink(missing_ok=True)
+    command = [
+        sys.executable, "-m", "pytest", "-p", "imagebuilder.testing.plugin",
+        "-p", "no:imagebuilder", "-p", "no:pytest11.testinfra", "-c", str(tests / "pytest.ini"), "--rootdir", str(tests),
+        f"--imagebuilder-session={session}", f"--junitxml={junit}",
+        "-o", "junit_family=xunit1", str(tests), *map(str, build.manifest.tests),
+    ]  # fmt: skip
+    log = artifacts.folder / "tests.log"
+    with app.log.task(f"test {base.machine}"):
+        done = run(command, env={"PYTHONDONTWRITEBYTECODE": "1"}, log=log, check=False,
+                   timeout=TIMEOUT)  # fmt: skip
+    if not junit.is_file():
+        raise BuildError(f"pytest ended with exit code {done.exit_code}, see {log}")
+    result = read_junit(junit, base)
+    if not result.good:
+        app.log.error(done.stdout.decode("utf-8", "replace")[-6000:])
+        app.log.error(f"console: {artifacts.folder / 'console.log'}, tests: {log}")
+    return result

@@ -1,0 +1,115 @@
+"""Reports of test runs: JUnit XML, JSON, and the rows of the summary table."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from imagebuilder.state import write_if_changed
+
+
+@dataclass(frozen=True, slots=True)
+class MachineResult:
+    """The tests of one machine; `seconds` is the whole run, `error` why it could not be tested."""
+
+    machine: str
+    engine: str
+    variant: str
+    boot: str
+    models: tuple[str, ...]
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    failures: tuple[str, ...] = ()
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        """Whether tests ran and none failed."""
+        return self.passed > 0 and self.failed == 0 and not self.error
+
+
+def read_junit(path: Path, base: MachineResult) -> MachineResult:
+    """Complete a result with what pytest's JUnit file says."""
+    root = ET.parse(path).getroot()
+    suite = root if root.tag == "testsuite" else root[0]
+    bad = [case for case in suite.iter("testcase")
+           if case.find("failure") is not None or case.find("error") is not None]  # fmt: skip
+    skipped = int(suite.get("skipped", 0))
+    properties = {p.get("name", ""): p.get("value", "") for p in suite.iter("property")}
+    return MachineResult(
+        machine=base.machine,
+        engine=base.engine,
+        variant=base.variant,
+        boot=base.boot,
+        models=base.models,
+        passed=int(suite.get("tests", 0)) - len({id(case) for case in bad}) - skipped,
+        failed=len(bad),
+        skipped=skipped,
+        seconds=float(suite.get("time", 0)),
+        failures=tuple(case.get("name", "?") for case in bad),
+        properties=properties,
+    )
+
+
+def merge_junit(results: Sequence[tuple[MachineResult, Path]], output: Path) -> None:
+    """One JUnit file: a suite a machine, named by it, with engine and variant as properties."""
+    suites = ET.Element("testsuites")
+    for result, path in results:
+        suite = _suite(path)
+        suite.set("name", f"{result.machine} ({result.engine}, {result.variant})")
+        suite.attrib.pop("hostname", None)
+        properties = suite.find("properties")
+        if properties is None:
+            properties = ET.Element("properties")
+            suite.insert(0, properties)
+        for name in ("machine", "engine", "variant", "boot"):
+            ET.SubElement(properties, "property", name=name, value=getattr(result, name))
+        if result.error:
+            case = ET.SubElement(suite, "testcase", classname="imagebuilder", name="build and boot")
+            ET.SubElement(case, "error", message=result.error)
+            suite.set("errors", str(int(suite.get("errors", 0)) + 1))
+            suite.set("tests", str(int(suite.get("tests", 0)) + 1))
+        suites.append(suite)
+    ET.indent(suites)
+    write_if_changed(output, ET.tostring(suites, encoding="utf-8", xml_declaration=True))
+
+
+def _suite(path: Path) -> ET.Element:
+    if not path.is_file():
+        return ET.Element("testsuite", tests="0", failures="0", errors="0", skipped="0")
+    root = ET.parse(path).getroot()
+    return root if root.tag == "testsuite" else root[0]
+
+
+def write_json(results: Sequence[MachineResult], output: Path) -> None:
+    """All results as JSON."""
+    text = json.dumps([{**asdict(r), "good": r.good} for r in results], indent=2) + "\n"
+    write_if_changed(output, text.encode())
+
+
+def summary_rows(results: Sequence[MachineResult]) -> list[tuple[str, ...]]:
+    """A row a machine and model: status, parity, times."""
+    rows: list[tuple[str, ...]] = []
+    for result in results:
+        status = "pass" if result.good else "FAIL"
+        tests = f"{result.passed} passed, {result.failed} failed"
+        for model in result.models or ("-",):
+            get = result.properties.get
+            rows.append((
+                result.machine, model, status, tests if not result.error else result.error[:60],
+                get(f"{model}.max_abs", "-"), get(f"{model}.agreement", "-"),
+                f"{get('boot.ready', '-')} s", f"{get(f'{model}.emulated_ms', '-')} ms",
+            ))  # fmt: skip
+    return rows
+
+
+SUMMARY_HEADER = (
+    "machine", "model", "status", "tests", "max abs off golden", "same top-1", "boot to ready",
+    "inference, emulated",
+)  # fmt: skip

@@ -1,0 +1,68 @@
+"""Requests to the server on a target: through a forwarded port, else from within the guest."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import shlex
+from dataclasses import dataclass
+
+from imagebuilder.errors import BuildError
+from imagebuilder.target.qemu import QemuTarget
+
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+
+
+def request(target: QemuTarget, method: str, path: str, body: bytes = b"") -> Response:
+    """Send one request to the target's server; `BuildError` when none answers."""
+    if target.api_port is not None:
+        return _forwarded(target.api_port, method, path, body)
+    return _inside(target, method, path, body)
+
+
+def _forwarded(port: int, method: str, path: str, body: bytes) -> Response:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    try:
+        connection.request(method, path, body or None)
+        answer = connection.getresponse()
+        return Response(answer.status, answer.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise BuildError(f"no answer to {method} {path}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _inside(target: QemuTarget, method: str, path: str, body: bytes) -> Response:
+    """The same through `nc` on the target, for a server that only listens on loopback."""
+    port = target.guest.artifacts.listen.rpartition(":")[2]
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    text = shlex.quote(head + body.decode())
+    done = target.run(f"printf %s {text} | nc 127.0.0.1 {port}", TIMEOUT)
+    try:
+        answer = http.client.HTTPResponse(_Stream(done.stdout))  # type: ignore[arg-type]
+        answer.begin()
+        return Response(answer.status, answer.read())
+    except http.client.HTTPException as error:
+        raise BuildError(f"no answer to {method} {path}: {done.stderr.decode()}") from error
+
+
+class _Stream:
+    """Bytes in the place of a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        """What HTTPResponse reads from."""
+        return io.BytesIO(self._data)

@@ -1,0 +1,90 @@
+"""QEMU's command line for an image. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder import device
+from imagebuilder.artifact import Artifacts
+from imagebuilder.catalog.machine import Qemu
+from imagebuilder.hosttools import Toolbox
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A port of the host that leads to one of the guest."""
+
+    host: int
+    guest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """How the host and the guest talk; a path that is None is not used.
+
+    `agent` and `qmp` are unix sockets, `packets` receives all network packets, `vars` is a writable
+    copy of the firmware's variables.
+    """
+
+    forwards: tuple[Forward, ...] = ()
+    agent: Path | None = None
+    packets: Path | None = None
+    vars: Path | None = None
+
+
+def qemu_command(
+    artifacts: Artifacts, qemu: Qemu, tools: Toolbox, boot: str, channels: Channels
+) -> list[str]:
+    """The words that start QEMU; `boot` is `direct` or `disk`.
+
+    The disk is opened as a snapshot, so the image stays as it was built.
+    """
+    forwards = "".join(
+        f",hostfwd=tcp:127.0.0.1:{item.host}-:{item.guest}" for item in channels.forwards
+    )
+    words = [
+        *tools.argv(f"qemu-system-{qemu.system}"),
+        *("-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios"))),
+        *("-machine", qemu.machine, "-cpu", qemu.cpu, "-accel", "tcg"),
+        *("-m", str(qemu.memory // MIB), "-smp", "1", "-nographic", "-no-reboot"),
+        *("-nodefaults", "-serial", "mon:stdio"),
+        *("-drive", f"file={_escape(artifacts.path('disk'))},format=raw,if=none,id=disk,"
+          "snapshot=on"),
+        *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+        *("-netdev", f"user,id=net{forwards}"),
+        *("-device", "virtio-net-pci,netdev=net,romfile="),
+    ]  # fmt: skip
+    words += _boot(artifacts, qemu, tools, boot, channels)
+    if channels.agent is not None:
+        words += [
+            *("-device", "virtio-serial-pci"),
+            *("-chardev", f"socket,id=agent,path={_escape(channels.agent)},server=on,wait=off"),
+            *("-device", f"virtserialport,chardev=agent,name={device.AGENT_PORT}"),
+        ]
+    if channels.packets is not None:
+        dump = f"filter-dump,id=dump,netdev=net,file={_escape(channels.packets)}"
+        words += ["-object", dump]
+    return words
+
+
+def _boot(
+    artifacts: Artifacts, qemu: Qemu, tools: Toolbox, boot: str, channels: Channels
+) -> list[str]:
+    if boot == "direct":
+        return ["-kernel", str(artifacts.path("kernel")), "-initrd",
+                str(artifacts.path("initrd")), "-append", artifacts.command_line]  # fmt: skip
+    assert qemu.firmware_code is not None
+    code = _escape(tools.path(qemu.firmware_code))
+    words = ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
+             "-boot", "menu=on,splash-time=0"]  # fmt: skip
+    if channels.vars is not None:
+        words += ["-drive", f"if=pflash,format=raw,unit=1,file={_escape(channels.vars)}"]
+    return words
+
+
+def _escape(path: Path) -> str:
+    """In an option of QEMU a comma is written twice."""
+    return str(path).replace(",", ",,")

@@ -1,0 +1,78 @@
+"""The console of a target: kept in a file of limited size, searched for markers as it comes."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from imagebuilder import device
+
+MAX_LOG = 16 << 20
+"""Bytes kept in the file; a guest that floods its console cannot fill the disk."""
+MAX_LINE = 4096
+TAIL = 30
+PANIC = re.compile(r"Kernel panic|Internal error: Oops|BUG: |Unable to handle kernel|segfault at")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>c]|\r")
+
+
+class Console:
+    """Reads a stream to its end in a thread of its own.
+
+    `stages` maps a marker's name to seconds after the start; `trouble` is the first line that tells
+    of a panic or of a failed start.
+    """
+
+    def __init__(self, stream: IO[bytes], log: Path) -> None:
+        self.stages: dict[str, float] = {}
+        self.trouble = ""
+        self.changed = threading.Condition()
+        self.ended = False
+        self._log = log
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def tail(self) -> tuple[str, ...]:
+        """The last lines."""
+        return tuple(self._tail)
+
+    def text(self) -> str:
+        """All that was kept."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    def join(self) -> None:
+        """Wait for the end of the stream."""
+        self._thread.join(5)
+
+    def _read(self, stream: IO[bytes]) -> None:
+        kept = 0
+        with self._log.open("wb") as log:
+            while line := stream.readline(MAX_LINE):
+                if kept < MAX_LOG:
+                    log.write(line)
+                    log.flush()
+                    kept += len(line)
+                self._take(ESCAPES.sub("", line.decode("utf-8", "replace")).strip())
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def _take(self, line: str) -> None:
+        if not line:
+            return
+        self._tail.append(line)
+        _, found, stage = line.partition(device.MARKER)
+        failed = found and stage.startswith(device.FAILED)
+        if not (found or PANIC.search(line)):
+            return
+        with self.changed:
+            if found and stage in device.STAGES:
+                self.stages.setdefault(stage, round(time.monotonic() - self._started, 3))
+            elif (failed or not found) and not self.trouble:
+                self.trouble = stage.removeprefix(device.FAILED) if failed else line
+            self.changed.notify_all()

@@ -1,0 +1,164 @@
+"""A target in QEMU: off → booting → ready, or failed once and for all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.artifact import Artifacts
+from imagebuilder.catalog.machine import Qemu
+from imagebuilder.errors import BuildError, UserError
+from imagebuilder.hosttools import Toolbox
+from imagebuilder.run import spawn
+from imagebuilder.target.agent import Agent, Output
+from imagebuilder.target.command import Channels, Forward, qemu_command
+from imagebuilder.target.console import Console
+
+BOOT_TIMEOUT = 180.0
+"""Seconds to the first answer of the server, on a slow and busy host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What is booted and how."""
+
+    artifacts: Artifacts
+    qemu: Qemu
+    tools: Toolbox
+    boot: str
+    log_folder: Path
+
+
+class TargetFailed(BuildError):
+    """The target cannot be used any more; carries the console's last lines."""
+
+
+class QemuTarget:
+    """A booted image; see `booted`."""
+
+    def __init__(self, guest: Guest, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.guest = guest
+        self.api_port: int | None = None
+        self.packets = folder / "packets.pcap"
+        self._process = process
+        assert process.stdout is not None
+        self.console = Console(process.stdout, guest.log_folder / "console.log")
+        self._folder = folder
+        self._agent: Agent | None = None
+        self._failure: TargetFailed | None = None
+
+    def run(self, command: str, timeout: float = 60.0) -> Output:
+        """Run a shell command on the target as root; `TargetFailed` when it is gone."""
+        self._check()
+        assert self._agent is not None
+        try:
+            return self._agent.run(command, timeout)
+        except BuildError as error:
+            raise self._fail(str(error)) from error
+
+    def wait_ready(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Wait for the server's first answer; `TargetFailed` as soon as that cannot come."""
+        deadline = time.monotonic() + timeout
+        with self.console.changed:
+            while "ready" not in self.console.stages:
+                if self.console.trouble:
+                    raise self._fail(self.console.trouble)
+                if self.console.ended:
+                    raise self._fail(self._ending())
+                if not self.console.changed.wait(max(0.0, deadline - time.monotonic())):
+                    stage = next(reversed(self.console.stages), "power-on")
+                    raise self._fail(f"not ready within {timeout:g} s, last stage: {stage}")
+        try:
+            self._agent = Agent(self._folder / "agent")
+            self._agent.wait_ready(30)
+        except (OSError, BuildError) as error:
+            raise self._fail(str(error)) from error
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self.console.trouble:
+            raise self._fail(self.console.trouble)
+
+    def _ending(self) -> str:
+        code = self._process.wait()
+        assert self._process.stderr is not None
+        words = self._process.stderr.read().decode("utf-8", "replace").strip()
+        return f"QEMU ended with exit code {code}" + (f": {words}" if words else "")
+
+    def _fail(self, why: str) -> TargetFailed:
+        details = [*self.console.tail(), f"console: {self.guest.log_folder / 'console.log'}"]
+        name = self.guest.artifacts.machine
+        self._failure = TargetFailed(f"{name}: {why}", details=details)
+        return self._failure
+
+    def close(self) -> None:
+        """End the connection to the agent."""
+        if self._agent is not None:
+            self._agent.close()
+
+
+@contextlib.contextmanager
+def booted(guest: Guest, *, forwards: tuple[Forward, ...] = ()) -> Iterator[QemuTarget]:
+    """Boot an image and wait until its server answers; nothing of it is left at the end.
+
+    The API is forwarded to a free port of the host unless the server listens on loopback only.
+    """
+    guest.log_folder.mkdir(parents=True, exist_ok=True)
+    # A short path: that of a unix socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as name:
+        folder = Path(name)
+        address, _, port = guest.artifacts.listen.rpartition(":")
+        api = None
+        if not address.startswith("127.") and address != "localhost":
+            api = next((f.host for f in forwards if f.guest == int(port)), None) or free_port()
+            forwards = (*(f for f in forwards if f.guest != int(port)), Forward(api, int(port)))
+        channels = Channels(
+            forwards, folder / "agent", folder / "packets.pcap", copy_vars(guest, folder)
+        )
+        command = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
+        with spawn(command) as process:
+            target = QemuTarget(guest, process, folder)
+            target.api_port = api
+            try:
+                target.wait_ready()
+                yield target
+            finally:
+                target.close()
+
+
+def copy_vars(guest: Guest, folder: Path) -> Path | None:
+    """A writable copy of the firmware's variable store, where the disk boots by itself."""
+    if guest.boot == "direct":
+        return None
+    if guest.qemu.firmware_vars is None:
+        raise UserError(f"{guest.artifacts.machine} has no UEFI firmware", hint="use --boot direct")
+    target = folder / "vars.fd"
+    shutil.copyfile(guest.tools.path(guest.qemu.firmware_vars), target)
+    return target
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether this host's TCP port can be bound."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
