@@ -16,10 +16,13 @@ class PathSource:
 
 @dataclass(frozen=True, slots=True)
 class PypiSource:
-    """A file in a wheel; `pin` is NAME==VERSION, `sha256` is of the file, not of the wheel."""
+    """A file in a wheel, or with no `file` the wheel itself; `pin` is NAME==VERSION.
+
+    `sha256` is of the file that is meant.
+    """
 
     pin: str
-    file: str
+    file: str | None
     sha256: str
     platform: str | None
     python: str | None
@@ -52,7 +55,7 @@ def parse_source(data: dict[str, Any]) -> Source:
         return PathSource(data["path"], data.get("sha256"))
     if "pypi" in data:
         return PypiSource(
-            data["pypi"], data["file"], data["sha256"], data.get("platform"), data.get("python")
+            data["pypi"], data.get("file"), data["sha256"], data.get("platform"), data.get("python")
         )
     if "deb" in data:
         return DebSource(data["deb"], data.get("arch", "all"), data["file"], data["sha256"])

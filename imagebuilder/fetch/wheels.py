@@ -23,7 +23,7 @@ def fetch_from_wheel(fetcher: Fetcher, source: PypiSource) -> Path:
     path = fetcher.cache.download(source.sha256)
     if path.is_file():
         return path
-    fetcher.need_network(f"{source.file} of {source.pin}")
+    fetcher.need_network(f"{source.file or 'the wheel'} of {source.pin}")
     with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
         with fetcher.log.task(f"fetch {source.pin}"):
             wheel = _download(source, Path(folder))
@@ -52,19 +52,25 @@ def _download(source: PypiSource, folder: Path) -> Path:
 
 
 def _extract(wheel: Path, source: PypiSource, target: Path) -> None:
+    if source.file is None:
+        shutil.copyfile(wheel, target)
+    else:
+        _extract_member(wheel, source.file, source.pin, target)
+    got = sha256_file(target)
+    if got != source.sha256:
+        name = f"{source.file} of {source.pin}" if source.file else f"the wheel of {source.pin}"
+        raise UserError(f"{name}: wrong SHA-256: got {got}, want {source.sha256}")
+
+
+def _extract_member(wheel: Path, file: str, pin: str, target: Path) -> None:
     try:
         with (
             zipfile.ZipFile(wheel) as archive,
-            archive.open(source.file) as member,
+            archive.open(file) as member,
             target.open("wb") as stream,
         ):
             shutil.copyfileobj(member, stream)
     except KeyError as error:
-        raise UserError(f"{source.pin} holds no file {source.file}") from error
+        raise UserError(f"{pin} holds no file {file}") from error
     except zipfile.BadZipFile as error:
-        raise UserError(f"{source.pin}: not a wheel: {error}") from error
-    got = sha256_file(target)
-    if got != source.sha256:
-        raise UserError(
-            f"{source.file} of {source.pin}: wrong SHA-256: got {got}, want {source.sha256}"
-        )
+        raise UserError(f"{pin}: not a wheel: {error}") from error

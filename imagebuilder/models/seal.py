@@ -137,7 +137,7 @@ def source_text(source: BundleSource) -> str:
         case PathSource(path=path):
             return path
         case PypiSource(pin=pin, file=file) | DebSource(pin=pin, file=file):
-            return f"{pin} {file}"
+            return f"{pin} {file or ''}".strip()
         case other:
             return other.url
 
