@@ -57,7 +57,9 @@ def test_readme_begins_with_two_commands_that_exist() -> None:
         assert (ROOT / shlex.split(command)[0]).is_file()
 
 
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/tutorial/*.md"), *ROOT.glob("docs/how-to/*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", *ROOT.glob("docs/tutorial/*.md"), *ROOT.glob("docs/how-to/*.md")]
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
