@@ -53,7 +53,7 @@ def qemu_command(
         *("-nodefaults", "-serial", "mon:stdio"),
         *("-drive", f"file={_escape(artifacts.path('disk'))},format=raw,if=none,id=disk,"
           "snapshot=on"),
-        *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+        *("-device", "virtio-blk-pci,drive=disk" + (",bootindex=0" if boot == "disk" else "")),
         *("-netdev", f"user,id=net{forwards}"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
     ]  # fmt: skip
