@@ -40,7 +40,7 @@ def build_inferd(
         "NINJA_STATUS": "",
     }
     run(configure_command(source, sysroot, arch, build), env=environment)
-    run([_tool("ninja"), "-C", build, "inferd"], env=environment)
+    run([tool("ninja"), "-C", build, "inferd"], env=environment)
     shutil.copyfile(build / "inferd", output)
     output.chmod(0o755)
     return output
@@ -51,7 +51,7 @@ def configure_command(source: Path, sysroot: Path, arch: str, build: Path) -> li
     target, core, triplet = TARGETS[arch]
     compiler = f"{_zig()};c++;-target;{target};-mcpu={core}"
     settings = {
-        "CMAKE_MAKE_PROGRAM": _tool("ninja"),
+        "CMAKE_MAKE_PROGRAM": tool("ninja"),
         "CMAKE_BUILD_TYPE": "MinSizeRel",
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": arch,
@@ -67,7 +67,7 @@ def configure_command(source: Path, sysroot: Path, arch: str, build: Path) -> li
         "CMAKE_LIBRARY_ARCHITECTURE": triplet,
         "INFERD_STATIC_LIBEVENT": "ON",
     }
-    words = [_tool("cmake"), "-S", str(source), "-B", str(build), "-G", "Ninja"]
+    words = [tool("cmake"), "-S", str(source), "-B", str(build), "-G", "Ninja"]
     return words + [f"-D{key}={value}" for key, value in settings.items()]
 
 
@@ -97,7 +97,7 @@ def _zig() -> Path:
     return Path(spec.submodule_search_locations[0]) / "zig"
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     """A program that a Python package brought, whether or not its folder is in PATH."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:

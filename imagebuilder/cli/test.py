@@ -143,7 +143,9 @@ def _pytest(
     junit.unlink(missing_ok=True)
     command = [
         sys.executable, "-m", "pytest", "-p", "imagebuilder.testing.plugin",
-        "-p", "no:imagebuilder", "-p", "no:pytest11.testinfra", "-c", str(tests / "pytest.ini"), "--rootdir", str(tests),
+        # Loaded by name, once; testinfra's own plugin would give its `host` the place of ours.
+        "-p", "no:imagebuilder", "-p", "no:pytest11.testinfra",
+        "-c", str(tests / "pytest.ini"), "--rootdir", str(tests),
         f"--imagebuilder-session={session}", f"--junitxml={junit}",
         "-o", "junit_family=xunit1", str(tests), *map(str, build.manifest.tests),
     ]  # fmt: skip

@@ -70,8 +70,7 @@ Status check_goldens(const Bundle& bundle) {
     for (const auto& check : bundle.description.checks) {
         const auto file = MappedFile::open(bundle.folder + "/" + check.file);
         if (!file) return Error{"golden-malformed", file.error().message};
-        const auto samples =
-            read_golden(file->bytes(), golden_spec(bundle.description, check));
+        const auto samples = read_golden(file->bytes(), golden_spec(bundle.description, check));
         if (!samples) {
             return Error{samples.error().code, check.file + ": " + samples.error().message};
         }

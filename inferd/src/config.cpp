@@ -25,8 +25,8 @@ Status known_keys(const Json& value, const std::string& where,
 }
 
 Result<ModelConfig> read_model(const Json& value) {
-    if (auto problem = known_keys(value, "models", {"bundle", "device", "fallback", "threads",
-                                                    "memory_limit"})) {
+    if (auto problem = known_keys(value, "models",
+                                  {"bundle", "device", "fallback", "threads", "memory_limit"})) {
         return *problem;
     }
     ModelConfig model;
@@ -97,8 +97,8 @@ Status parse_listen(std::string_view text, Config& config) {
 Result<Config> parse_config(std::string_view text) {
     const auto json = parse_json(text, 8);
     if (!json) return json.error();
-    if (auto problem = known_keys(*json, "configuration", {"format", "listen", "metrics", "state",
-                                                           "runtimes", "models"})) {
+    if (auto problem = known_keys(*json, "configuration",
+                                  {"format", "listen", "metrics", "state", "runtimes", "models"})) {
         return *problem;
     }
     if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};

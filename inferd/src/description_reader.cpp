@@ -25,7 +25,8 @@ bool all_of(std::string_view text, std::string_view extra) {
 }
 
 bool is_name(std::string_view text) {
-    const bool lower = std::none_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    const bool lower =
+        std::none_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
     return !text.empty() && text.size() <= 63 && text[0] != '-' && lower && all_of(text, "-");
 }
 
@@ -127,12 +128,12 @@ std::vector<TensorsCheck> read_checks(Reader& reader, const Json& value) {
         if (reader.problem) return {};
         reader.choice(item["kind"], "checks.kind", {"tensors"});
         if (!item["top1"].is_boolean()) reader.fail("checks.top1", "must be true or false");
-        TensorsCheck check{reader.text(item["file"], "checks.file"),
-                           static_cast<std::size_t>(
-                               reader.count(item["samples"], "checks.samples", 999)),
-                           reader.number(item["rtol"], "checks.rtol", 1e6),
-                           reader.number(item["atol"], "checks.atol", 1e6),
-                           item["top1"].is_boolean() && item["top1"].get<bool>()};
+        TensorsCheck check{
+            reader.text(item["file"], "checks.file"),
+            static_cast<std::size_t>(reader.count(item["samples"], "checks.samples", 999)),
+            reader.number(item["rtol"], "checks.rtol", 1e6),
+            reader.number(item["atol"], "checks.atol", 1e6),
+            item["top1"].is_boolean() && item["top1"].get<bool>()};
         if (check.samples == 0) reader.fail("checks.samples", "must be at least 1");
         checks.push_back(std::move(check));
     }
@@ -176,7 +177,8 @@ void check_small_parts(Reader& reader, const Json& json) {
     if (!is_hex_digest(reader.text(origin["source_sha256"], "provenance"))) {
         reader.fail("provenance.source_sha256", "is no SHA-256");
     }
-    if (!origin["cpu_features"].is_array()) reader.fail("provenance.cpu_features", "must be a list");
+    if (!origin["cpu_features"].is_array())
+        reader.fail("provenance.cpu_features", "must be a list");
     for (const auto& feature : origin["cpu_features"]) reader.text(feature, "provenance");
     reader.count(json["rollback_version"], "rollback_version", std::uint64_t{1} << 53);
 }

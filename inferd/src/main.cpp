@@ -84,7 +84,8 @@ int report(const Models& models, bool selftest, int runs) {
     bool pass = true;
     for (const auto& model : models.all()) {
         list.push_back(selftest ? selftest_model(*model) : bench_model(*model, runs));
-        pass = pass && (selftest ? list.back()["pass"].get<bool>() : !list.back().contains("error"));
+        pass =
+            pass && (selftest ? list.back()["pass"].get<bool>() : !list.back().contains("error"));
     }
     std::puts(dump({{"models", list}, {"pass", pass}}).c_str());
     return pass ? EXIT_SUCCESS : kFailed;

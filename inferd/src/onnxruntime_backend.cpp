@@ -144,8 +144,10 @@ class OrtSession_ final : public Session {
         void* data = nullptr;
         Tensor tensor;
         tensor.name = name;
-        if (auto problem = api_.check(api_->GetTensorElementType(shape.get(), &type))) return *problem;
-        if (auto problem = api_.check(api_->GetDimensionsCount(shape.get(), &rank))) return *problem;
+        if (auto problem = api_.check(api_->GetTensorElementType(shape.get(), &type)))
+            return *problem;
+        if (auto problem = api_.check(api_->GetDimensionsCount(shape.get(), &rank)))
+            return *problem;
         tensor.shape.resize(rank);
         if (auto problem =
                 api_.check(api_->GetDimensions(shape.get(), tensor.shape.data(), rank))) {
@@ -193,9 +195,9 @@ class OrtBackend final : public Backend {
         const auto model = MappedFile::open(bundle.folder + "/" + bundle.description.model_file);
         if (!model) return model.error();
         OrtSession* raw = nullptr;
-        if (auto problem = api_.check(api_->CreateSessionFromArray(
-                environment_.get(), model->bytes().data(), model->bytes().size(), settings->get(),
-                &raw))) {
+        if (auto problem = api_.check(
+                api_->CreateSessionFromArray(environment_.get(), model->bytes().data(),
+                                             model->bytes().size(), settings->get(), &raw))) {
             return Error{"", bundle.description.name + ": " + problem->message};
         }
         Owned<OrtSession> session(raw, Releaser<OrtSession>{api_->ReleaseSession});
@@ -215,12 +217,11 @@ class OrtBackend final : public Backend {
     Result<Owned<OrtSessionOptions>> make_options(const SessionOptions& options) {
         OrtSessionOptions* raw = nullptr;
         if (auto problem = api_.check(api_->CreateSessionOptions(&raw))) return *problem;
-        Owned<OrtSessionOptions> settings(
-            raw, Releaser<OrtSessionOptions>{api_->ReleaseSessionOptions});
+        Owned<OrtSessionOptions> settings(raw,
+                                          Releaser<OrtSessionOptions>{api_->ReleaseSessionOptions});
         // Spinning threads take the only core of a small device from everybody else.
         for (auto* status :
-             {api_->SetIntraOpNumThreads(raw, options.threads),
-              api_->SetInterOpNumThreads(raw, 1),
+             {api_->SetIntraOpNumThreads(raw, options.threads), api_->SetInterOpNumThreads(raw, 1),
               api_->SetSessionExecutionMode(raw, ORT_SEQUENTIAL),
               api_->AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", "0"),
               api_->DisableMemPattern(raw)}) {
@@ -248,8 +249,8 @@ Result<std::unique_ptr<Backend>> load_onnxruntime(const std::string& path) {
     const OrtApiBase* base = get_base != nullptr ? get_base() : nullptr;
     const OrtApi* ort = base != nullptr ? base->GetApi(kApiVersion) : nullptr;
     if (ort == nullptr) {
-        return Error{"", path + ": not an ONNX Runtime with API version " +
-                             std::to_string(kApiVersion)};
+        return Error{
+            "", path + ": not an ONNX Runtime with API version " + std::to_string(kApiVersion)};
     }
     const Api api(ort);
     OrtEnv* raw = nullptr;
@@ -258,8 +259,8 @@ Result<std::unique_ptr<Backend>> load_onnxruntime(const std::string& path) {
     }
     Owned<OrtEnv> environment(raw, Releaser<OrtEnv>{api->ReleaseEnv});
     if (auto problem = api.check(api->DisableTelemetryEvents(raw))) return *problem;
-    return std::unique_ptr<Backend>(std::make_unique<OrtBackend>(
-        std::move(library), base, api, std::move(environment)));
+    return std::unique_ptr<Backend>(
+        std::make_unique<OrtBackend>(std::move(library), base, api, std::move(environment)));
 }
 
 }  // namespace inferd

@@ -123,7 +123,8 @@ Result<Tensor> read_input(const Json& item, const TensorSpec& spec) {
                    std::string(info(spec.dtype).protocol) + ", or too many values");
     }
     if (tensor.data.size() != bytes) {
-        return bad(name + ": data has " + std::to_string(tensor.data.size() / info(spec.dtype).size) +
+        return bad(name + ": data has " +
+                   std::to_string(tensor.data.size() / info(spec.dtype).size) +
                    " values, shape needs " + std::to_string(*count));
     }
     return tensor;
@@ -143,9 +144,8 @@ Result<std::vector<std::string>> read_outputs(const Json& body, const Descriptio
     if (!asked.is_array()) return bad("outputs must be a list");
     for (const auto& item : asked) {
         const auto name = item.is_object() ? item.value("name", Json()) : Json();
-        const bool known =
-            std::any_of(description.outputs.begin(), description.outputs.end(),
-                        [&](const TensorSpec& spec) { return name == spec.name; });
+        const bool known = std::any_of(description.outputs.begin(), description.outputs.end(),
+                                       [&](const TensorSpec& spec) { return name == spec.name; });
         if (!known) return bad("outputs: there is no output " + dump(name));
         names.push_back(name.get<std::string>());
     }
@@ -179,9 +179,8 @@ Json values(const Tensor& tensor) {
 Json tensor_metadata(const std::vector<TensorSpec>& specs) {
     auto list = Json::array();
     for (const auto& spec : specs) {
-        list.push_back({{"name", spec.name},
-                        {"datatype", info(spec.dtype).protocol},
-                        {"shape", spec.shape}});
+        list.push_back(
+            {{"name", spec.name}, {"datatype", info(spec.dtype).protocol}, {"shape", spec.shape}});
     }
     return list;
 }

@@ -56,7 +56,8 @@ std::optional<DType> dtype_from_protocol(std::string_view name) {
 }
 
 std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) {
-    constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::ptrdiff_t>::max()) / 8;
+    constexpr auto kMost =
+        static_cast<std::uint64_t>(std::numeric_limits<std::ptrdiff_t>::max()) / 8;
     std::uint64_t count = 1;
     for (std::int64_t size : shape) {
         if (size < 0) return std::nullopt;
@@ -124,13 +125,15 @@ std::uint16_t float_to_half(float value) {
     if (std::isnan(value)) return sign | 0x7e00;
     const float size = std::fabs(value);
     if (size >= 65520.0F) return sign | 0x7c00;  // rounds to infinity
+    if (size == 0) return sign;
     int exponent = 0;
-    if (size > 0) std::frexp(size, &exponent);
+    std::frexp(size, &exponent);
     // Below 2^-14 the steps are those of subnormal numbers.
     const int step = std::max(exponent - 11, -24);
     const auto units = static_cast<std::uint32_t>(std::nearbyint(std::ldexp(size, -step)));
     if (step == -24) return static_cast<std::uint16_t>(sign | units);
-    return static_cast<std::uint16_t>(sign | ((static_cast<std::uint32_t>(step + 24) << 10) + units));
+    return static_cast<std::uint16_t>(sign |
+                                      ((static_cast<std::uint32_t>(step + 24) << 10) + units));
 }
 
 }  // namespace inferd

@@ -1,0 +1,143 @@
+#include <doctest/doctest.h>
+
+#include "fixtures.hpp"
+#include "protocol.hpp"
+
+namespace inferd {
+namespace {
+
+Description describe(DType type = DType::kF32) {
+    Description description{};
+    description.name = "m";
+    description.version = "1";
+    description.inputs = {{"x", type, {-1, 2}}};
+    description.outputs = {{"y", type, {-1, 1}}, {"z", type, {-1, 1}}};
+    return description;
+}
+
+std::string request(const std::string& datatype, const std::string& shape,
+                    const std::string& data, const std::string& rest = "") {
+    return "{\"inputs\": [{\"name\": \"x\", \"datatype\": \"" + datatype +
+           "\", \"shape\": " + shape + ", \"data\": " + data + "}]" + rest + "}";
+}
+
+std::string problem(const std::string& body, DType type = DType::kF32) {
+    const auto parsed = parse_infer(body, describe(type));
+    return parsed ? "" : parsed.error().message;
+}
+
+TEST_CASE("flat and nested data are the same") {
+    const auto flat = parse_infer(request("FP32", "[2, 2]", "[1, 2, 3, 4.5]"), describe());
+    const auto nested = parse_infer(request("FP32", "[2, 2]", "[[1, 2], [3, 4.5]]"), describe());
+    REQUIRE(flat);
+    REQUIRE(nested);
+    CHECK(flat->inputs[0].data == nested->inputs[0].data);
+    CHECK(element(DType::kF32, flat->inputs[0].data.data(), 3) == 4.5);
+}
+
+TEST_CASE("the ends of every integer type") {
+    struct Case {
+        DType type;
+        const char* least;
+        const char* most;
+        const char* below;
+        const char* above;
+    };
+    for (const auto& [type, least, most, below, above] : std::initializer_list<Case>{
+             {DType::kU8, "0", "255", "-1", "256"},
+             {DType::kI8, "-128", "127", "-129", "128"},
+             {DType::kU16, "0", "65535", "-1", "65536"},
+             {DType::kI16, "-32768", "32767", "-32769", "32768"},
+             {DType::kU32, "0", "4294967295", "-1", "4294967296"},
+             {DType::kI32, "-2147483648", "2147483647", "-2147483649", "2147483648"},
+             {DType::kU64, "0", "18446744073709551615", "-1", "18446744073709551616"},
+             {DType::kI64, "-9223372036854775808", "9223372036854775807", "-9223372036854775809",
+              "9223372036854775808"}}) {
+        const std::string name(info(type).protocol);
+        const auto data = [](const std::string& a, const std::string& b) {
+            return "[" + a + ", " + b + "]";
+        };
+        CAPTURE(name);
+        CHECK(problem(request(name, "[1, 2]", data(least, most)), type).empty());
+        const auto wrong = "x: data has a value that is no " + name + ", or too many values";
+        CHECK(problem(request(name, "[1, 2]", data(below, "0")), type) == wrong);
+        CHECK(problem(request(name, "[1, 2]", data(above, "0")), type) == wrong);
+        CHECK(problem(request(name, "[1, 2]", "[1.5, 0]"), type) == wrong);
+        CHECK(problem(request(name, "[1, 2]", "[true, 0]"), type) == wrong);
+    }
+}
+
+TEST_CASE("64-bit integers keep every bit on the way through") {
+    const auto body = request("INT64", "[1, 2]", "[9007199254740993, -9223372036854775808]");
+    const auto parsed = parse_infer(body, describe(DType::kI64));
+    REQUIRE(parsed);
+    auto output = parsed->inputs[0];
+    output.name = "y";
+    const auto answer = infer_answer(describe(DType::kI64), *parsed, {output});
+    CHECK(dump(answer["outputs"][0]["data"]) == "[9007199254740993,-9223372036854775808]");
+}
+
+TEST_CASE("booleans and floats") {
+    CHECK(problem(request("BOOL", "[1, 2]", "[true, false]"), DType::kBool).empty());
+    CHECK(problem(request("BOOL", "[1, 2]", "[1, 0]"), DType::kBool) ==
+          "x: data has a value that is no BOOL, or too many values");
+    CHECK(problem(request("FP16", "[1, 2]", "[1, 0.5]"), DType::kF16).empty());
+    CHECK(problem(request("FP64", "[1, 2]", "[1e300, -1e300]"), DType::kF64).empty());
+    CHECK(problem(request("FP32", "[1, 2]", "[1e300, 0]")) ==
+          "x: data has a value that is no FP32, or too many values");
+}
+
+TEST_CASE("requests that are refused") {
+    CHECK(problem("") == "the request is not JSON at byte 1");
+    CHECK(problem("[]") == "the request must be an object");
+    CHECK(problem("{}") == "inputs must be a list");
+    CHECK(problem("{\"inputs\": {}}") == "inputs must be a list");
+    CHECK(problem("{\"inputs\": []}") == "the model has 1 inputs, the request 0");
+    CHECK(problem("{\"inputs\": [1]}") == "there is no input x");
+    CHECK(problem("{\"inputs\": [{\"name\": \"q\"}]}") == "there is no input x");
+    CHECK(problem("{\"inputs\": [{\"name\": \"x\"}]}") == "x: datatype must be FP32");
+    CHECK(problem(request("INT32", "[1, 2]", "[1, 2]")) == "x: datatype must be FP32");
+    CHECK(problem(request("FP32", "[2]", "[1, 2]")) == "x: shape [2] does not fit [-1,2]");
+    CHECK(problem(request("FP32", "[0, 2]", "[]")) == "x: shape [0,2] does not fit [-1,2]");
+    CHECK(problem(request("FP32", "[2147483647, 2]", "[]")) ==
+          "x: shape [2147483647,2] does not fit [-1,2]");
+    CHECK(problem(request("FP32", "[-1, 2]", "[]")) == "x: shape must be a list of sizes");
+    CHECK(problem(request("FP32", "3", "[]")) == "x: shape must be a list of sizes");
+    CHECK(problem(request("FP32", "[1, 2]", "1")) == "x: data must be a list");
+    CHECK(problem(request("FP32", "[1, 2]", "[1]")) == "x: data has 1 values, shape needs 2");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, 2, 3]")) ==
+          "x: data has a value that is no FP32, or too many values");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, null]")) ==
+          "x: data has a value that is no FP32, or too many values");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, 2]", ", \"id\": 3")) == "id must be text");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, 2]", ", \"outputs\": 3")) ==
+          "outputs must be a list");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, 2]", ", \"outputs\": [{\"name\": \"q\"}]")) ==
+          "outputs: there is no output \"q\"");
+}
+
+TEST_CASE("the answer has the id and only the outputs that were asked for") {
+    const auto body = request("FP32", "[1, 2]", "[1, 2]",
+                              ", \"id\": \"7\", \"outputs\": [{\"name\": \"z\"}]");
+    const auto parsed = parse_infer(body, describe());
+    REQUIRE(parsed);
+    auto y = tensor<float>(DType::kF32, {1, 1}, {1});
+    y.name = "y";
+    auto z = tensor<float>(DType::kF32, {1, 1}, {2.5});
+    z.name = "z";
+    CHECK(dump(infer_answer(describe(), *parsed, {y, z})) ==
+          R"({"id":"7","model_name":"m","model_version":"1","outputs":)"
+          R"([{"data":[2.5],"datatype":"FP32","name":"z","shape":[1,1]}]})");
+}
+
+TEST_CASE("the limit of a request grows with the model and ends") {
+    auto description = describe();
+    const auto small = request_limit(description);
+    description.inputs[0].shape = {-1, 2048};
+    CHECK(request_limit(description) > small);
+    description.inputs[0].shape = {0x7fffffff, 0x7fffffff, 0x7fffffff};
+    CHECK(request_limit(description) == 64 << 20);
+}
+
+}  // namespace
+}  // namespace inferd

@@ -1,0 +1,81 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <future>
+
+#include "fixtures.hpp"
+#include "worker.hpp"
+
+namespace inferd {
+namespace {
+
+// A runtime without a library: waits for its gate, then gives its input back, or fails.
+class Echo final : public Session {
+  public:
+    Echo(std::shared_future<void> gate, bool fails) : gate_(std::move(gate)), fails_(fails) {}
+    Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
+        gate_.wait();
+        if (fails_) return Error{"", "the model broke"};
+        return inputs;
+    }
+    std::string provider() const override { return "Echo"; }
+
+  private:
+    std::shared_future<void> gate_;
+    bool fails_;
+};
+
+struct Setup {
+    explicit Setup(bool fails = false)
+        : model{{}, nullptr, std::make_unique<Echo>(open.get_future().share(), fails)} {}
+    Job job(std::uint64_t id) {
+        return {id, &model, {"", {tensor<float>(DType::kF32, {1}, {static_cast<float>(id)})}, {}}};
+    }
+    std::promise<void> open;
+    Model model;
+    std::atomic<int> woken = 0;
+};
+
+TEST_CASE("a full queue refuses, and all that was accepted is answered at the end") {
+    Setup setup;
+    std::vector<Answer> answers;
+    int accepted = 0;
+    {
+        Worker worker(2, [&] { ++setup.woken; });
+        for (std::uint64_t id = 1; id <= 10; ++id) accepted += worker.submit(setup.job(id)) ? 1 : 0;
+        CHECK(accepted >= 2);
+        CHECK(accepted <= 3);  // two wait, one may have started
+        setup.open.set_value();
+        while (setup.woken < accepted) std::this_thread::yield();
+        answers = worker.collect();
+    }
+    CHECK(static_cast<int>(answers.size()) == accepted);
+    CHECK(answers[0].id == 1);
+    CHECK(answers[0].status == 200);
+    CHECK(answers[1].id == 2);
+}
+
+TEST_CASE("the end of the worker waits for what is queued") {
+    Setup setup;
+    setup.open.set_value();
+    {
+        Worker worker(8, [&] { ++setup.woken; });
+        for (std::uint64_t id = 1; id <= 5; ++id) REQUIRE(worker.submit(setup.job(id)));
+    }
+    CHECK(setup.woken == 5);
+}
+
+TEST_CASE("a model that fails is an answer") {
+    Setup setup(true);
+    setup.open.set_value();
+    Worker worker(2, [&] { ++setup.woken; });
+    REQUIRE(worker.submit(setup.job(1)));
+    while (setup.woken < 1) std::this_thread::yield();
+    const auto answers = worker.collect();
+    REQUIRE(answers.size() == 1);
+    CHECK(answers[0].status == 500);
+    CHECK(answers[0].body == R"({"error":"the model broke"})");
+}
+
+}  // namespace
+}  // namespace inferd
