@@ -1,0 +1,176 @@
+"""The debian engine's pure parts."""
+
+import dataclasses
+import io
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagebuilder.bundle.reader import read_bundle
+from imagebuilder.catalog import make_catalog
+from imagebuilder.engines.debian import config, disk, kernel, licenses, packages, steps_plan
+from imagebuilder.engines.debian.tree import Tree, merged_usr
+from imagebuilder.errors import UserError
+from imagebuilder.fetch.debian import parse_packages, parse_simulation, sources
+from imagebuilder.lock import Lock
+from imagebuilder.manifest import load_manifest
+from imagebuilder.package import Package, PackageSet
+from imagebuilder.plan import fingerprints
+from imagebuilder.resolve import Build, BuildModel
+
+ROOT = Path(__file__).parents[2]
+FIXTURE = ROOT / "tests" / "fixtures" / "bundles" / "good-float"
+MACHINES = ("qemuarm", "qemuarm64", "qemuriscv64", "qemux86-64")
+
+
+def make_build(tmp_path: Path, machine: str, extra: str = "") -> Build:
+    path = tmp_path / "firmware.yaml"
+    path.write_text(
+        "format: 1\nname: doorbell\nversion: 1.4.0\nmachine: qemuarm64\n"
+        f"models: [{{bundle: fixture}}]\n{extra}"
+    )
+    manifest, catalog = load_manifest(path), make_catalog()
+    runtime = catalog.runtime("onnxruntime")
+    found = catalog.machine(machine)
+    model = BuildModel(
+        manifest.models[0], read_bundle(FIXTURE), runtime, runtime.targets[found.arch]
+    )
+    build = Build(manifest, found, "debian", "dev", (model,), Lock())
+    lock = Lock()
+    for request in packages.requests(build):
+        made = tuple(
+            Package(name, "1", request.arch, f"pool/{name}.deb", 1, "0" * 64)
+            for name in request.names
+        )
+        lock = packages._store(
+            lock, request, PackageSet(request.suite, request.arch, request.names, made)
+        )
+    return dataclasses.replace(build, lock=lock)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_plans(tmp_path: Path, machine: str, golden) -> None:
+    plan = steps_plan.make_plan(make_build(tmp_path, machine))
+    lines = [f"{s.name} <- {', '.join(s.after) or '-'}: {sorted(s.options)}" for s in plan.steps]
+    golden(f"debian-plan-{machine}.txt", "\n".join(lines) + "\n")
+
+
+def test_a_plan_depends_on_its_inputs_only(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b é").mkdir()
+    one, two = (
+        fingerprints(steps_plan.make_plan(make_build(tmp_path / name, "qemuarm64")))
+        for name in ("a", "b é")
+    )
+    assert one == two
+    other = make_build(tmp_path / "a", "qemuarm64", "image: {hostname: bell}\n")
+    changed = fingerprints(steps_plan.make_plan(other))
+    assert {step for step in one if one[step] != changed[step]} == {"root", "disk", "compress"}
+
+
+def test_rendered_files(tmp_path: Path, golden) -> None:
+    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA\n")
+    extra = (
+        'server: {listen: "0.0.0.0:9000"}\n'
+        "image: {ssh: {authorized_keys: [key.pub]}, hostname: bell}\n"
+    )
+    build = make_build(tmp_path, "qemuarm64", extra)
+    text = "\n".join([
+        config.inittab(build), config.os_release(build),
+        config.json_text(config.server_config(build)), config.json_text(config.image_info(build)),
+        config.passwd({"inferd": 901}), steps_plan.command_line(build),
+    ])  # fmt: skip
+    golden("debian-files.txt", text + "\n")
+
+
+def test_services_become_scripts(tmp_path: Path) -> None:
+    path = tmp_path / "bell.service"
+    path.write_text("[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/bell -v\nUser=bell\n"
+                    "Environment=A=1\nRestart=always\n")  # fmt: skip
+    assert config.service_script(path) == (
+        "#!/bin/sh\nexport A=1\nexec su -s /bin/sh bell -c 'exec /usr/bin/bell -v'\n"
+    )
+    path.write_text("[Service]\nExecStart=/x\nDynamicUser=yes\n")
+    with pytest.raises(UserError) as caught:
+        config.service_script(path)
+    assert str(caught.value) == (
+        f"{path}: Service.dynamicuser: the engine debian does not run this\n"
+        "  hint: it knows environment, execstart, restart, restartsec, type, user"
+    )
+    path.write_text("[Service]\n")
+    with pytest.raises(UserError, match="needs a section"):
+        config.service_script(path)
+
+
+def module(depends: str) -> bytes:
+    return b"ELF...\0license=GPL\0depends=" + depends.encode() + b"\0name=x\0"
+
+
+def test_modules_load_after_what_they_need() -> None:
+    files = {"a": module("b,c"), "b": module("c"), "c": module("built"), "d": module("")}
+    assert kernel.load_order(["a", "d"], files, frozenset({"built"})) == ("c", "b", "a", "d")
+    with pytest.raises(UserError, match="the kernel has no module e"):
+        kernel.load_order(["e"], files, frozenset())
+
+
+@given(st.lists(st.sampled_from(["a", "b_c", "x-y", "z1"]), unique=True))
+def test_depends_are_read_back(names: list[str]) -> None:
+    assert kernel.depends(module(",".join(names))) == tuple(names)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_some_depends(raw: bytes) -> None:
+    assert isinstance(kernel.depends(raw), tuple)
+
+
+def test_tree_is_written_the_same_every_time(tmp_path: Path) -> None:
+    one, two = Tree(), Tree()
+    for tree, order in ((one, ("a/b", "c")), (two, ("c", "a/b"))):
+        for path in order:
+            tree.file(path, path, 0o640)
+        tree.link("l", "c")
+    for tree, name in ((one, "1.tar"), (two, "2.tar")):
+        tree.write_tar(tmp_path / name)
+    raw = (tmp_path / "1.tar").read_bytes()
+    assert raw == (tmp_path / "2.tar").read_bytes()
+    assert one.cpio() == two.cpio()
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        assert tar.getnames() == ["a", "a/b", "c", "l"]
+        assert {member.mtime for member in tar} == {0}
+    assert stat.S_ISDIR(one.entries["a"].mode)
+
+
+def test_merged_usr() -> None:
+    assert [merged_usr(p) for p in ("lib/x", "usr/lib/x", "libexec/x", "lib64")] == [
+        "usr/lib/x", "usr/lib/x", "libexec/x", "usr/lib64",
+    ]  # fmt: skip
+
+
+def test_partitions_are_aligned(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x" * 100)
+    part = disk.Partition("root-a", disk.TYPE_LINUX, tmp_path / "x")
+    data = disk.Partition("data", disk.TYPE_LINUX, tmp_path / "x", 3 << 20)
+    assert disk.layout([part, data]) == [(1 << 20, 1 << 20), (2 << 20, 3 << 20)]
+
+
+def test_apt_output_is_parsed(golden) -> None:
+    text = "Inst libc6 (2.41-12 Debian:13.1/stable [arm64])\nConf libc6 (2.41-12 x)\n"
+    assert list(parse_simulation(text)) == ["libc6=2.41-12"]
+    stanza = "Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/a.deb\nSize: 7\nSHA256: ff"
+    assert list(parse_packages(stanza + "\n\n")) == [
+        Package("a", "1", "all", "pool/a.deb", 7, "ff")
+    ]
+    assert sources("http://m/debian", "trixie", "stable").startswith(
+        "Types: deb\nURIs: http://m/debian\nSuites: stable\nComponents: main\nSigned-By:\n"
+        " -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n"
+    )
+
+
+def test_licenses_are_read_from_copyright_files() -> None:
+    text = "Format: https://x/\n\nFiles: *\nLicense: MIT\n\nLicense:  GPL-2+ \n text\n"
+    assert licenses.parse_copyright(text) == ["GPL-2+", "MIT"]
+    assert licenses.parse_copyright("This is free software.") == []

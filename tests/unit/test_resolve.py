@@ -1,0 +1,101 @@
+"""Resolve: what does not fit is said, all at once, with its place in the manifest."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.catalog import make_catalog
+from imagebuilder.errors import UserError
+from imagebuilder.manifest import load_manifest
+from imagebuilder.resolve import Choice, choose_models
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
+MANIFEST = """\
+format: 1
+name: doorbell
+version: 1.4.0
+machine: qemuarm
+models:
+  - bundle: fixture
+"""
+
+
+def choice(tmp_path: Path, machine: str = "qemuarm", extra: str = "") -> Choice:
+    path = tmp_path / "firmware.yaml"
+    path.write_text(MANIFEST + extra)
+    catalog = make_catalog()
+    runtimes = tuple(catalog.runtime(name) for name in catalog.names("runtimes"))
+    return Choice(load_manifest(path), catalog.machine(machine), "debian", runtimes)
+
+
+def bundle(**changes: object) -> SealedBundle:
+    found = read_bundle(FIXTURE)
+    model = dataclasses.replace(found.description.model, **changes)
+    return dataclasses.replace(
+        found, description=dataclasses.replace(found.description, model=model)
+    )
+
+
+def needing(weights: int) -> SealedBundle:
+    found = read_bundle(FIXTURE)
+    resources = dataclasses.replace(found.description.resources, weights_bytes=weights)
+    return dataclasses.replace(
+        found, description=dataclasses.replace(found.description, resources=resources)
+    )
+
+
+def errors(tmp_path: Path, what: Choice, sealed: SealedBundle) -> str:
+    with pytest.raises(UserError) as caught:
+        choose_models(what, [sealed])
+    return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+def test_a_model_gets_its_runtime(tmp_path: Path) -> None:
+    (model,) = choose_models(choice(tmp_path), [bundle()])
+    assert (model.runtime.name, model.target.version) == ("onnxruntime", "1.21.0")
+
+
+def test_opset_and_ir_that_the_runtime_does_not_read(tmp_path: Path) -> None:
+    assert errors(tmp_path, choice(tmp_path), bundle(opset=23, ir=11)) == (
+        "firmware.yaml:6:5: models[0].bundle: fixture has opset 23, onnxruntime 1.21.0 on armv7 "
+        "reads at most 22\n  hint: export the model with opset 22 or lower\n"
+        "firmware.yaml:6:5: models[0].bundle: fixture has IR version 11, onnxruntime 1.21.0 on "
+        "armv7 reads at most 10\n  hint: export the model with IR version 10 or lower"
+    )
+
+
+def test_a_format_without_a_runtime(tmp_path: Path) -> None:
+    assert errors(tmp_path, choice(tmp_path), bundle(format="gguf")) == (
+        "firmware.yaml:6:5: models[0].bundle: no runtime reads gguf on armv7 with the engine "
+        "debian\n  hint: convert the model to another format"
+    )
+
+
+def test_a_model_that_does_not_fit_the_memory(tmp_path: Path) -> None:
+    message = errors(tmp_path, choice(tmp_path), needing(600 << 20))
+    assert message == (
+        "firmware.yaml:5:1: models: needs 712.0 MiB of memory, qemuarm has 512.0 MiB\n"
+        "  hint: system 64.0 MiB, onnxruntime 48.0 MiB, fixture 600.0 MiB"
+    )
+
+
+def test_limits_and_devices(tmp_path: Path) -> None:
+    extra = "    limits: {memory: 10B}\n    device: npu\n"
+    assert errors(tmp_path, choice(tmp_path, extra=extra), bundle()) == (
+        "firmware.yaml:7:14: models[0].limits.memory: fixture needs 44 B for weights (24 B) and "
+        "activations (20 B), more than 10 B\n"
+        "firmware.yaml:8:5: models[0].device: qemuarm has no npu\n"
+        "  hint: use `device: cpu`, or `fallback: allow`"
+    )
+
+
+def test_a_machine_that_the_engine_cannot_build(tmp_path: Path) -> None:
+    what = choice(tmp_path)
+    machine = dataclasses.replace(what.machine, debian=None)
+    message = errors(tmp_path, dataclasses.replace(what, machine=machine), bundle())
+    assert message == (
+        "firmware.yaml:4:1: machine: the engine debian cannot build for qemuarm\n"
+        "  hint: this machine is built by: yocto"
+    )
