@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "file.hpp"
@@ -100,21 +101,67 @@ class OrtSession_ final : public Session {
 
     std::string provider() const override { return "CPUExecutionProvider"; }
 
-    // Whether the model's own inputs and outputs are those of bundle.json.
+    // Whether the model's own inputs and outputs have the names and types of bundle.json.
     Status check_signature() {
-        for (const auto& [specs, count, get] :
-             {std::tuple(&inputs_, api_->SessionGetInputCount, api_->SessionGetInputTypeInfo),
-              std::tuple(&outputs_, api_->SessionGetOutputCount, api_->SessionGetOutputTypeInfo)}) {
-            std::size_t found = 0;
-            if (auto problem = api_.check(count(session_.get(), &found))) return problem;
-            if (found != specs->size()) {
-                return Error{"", "the model has another number of inputs or outputs"};
+        if (auto problem = check_side(inputs_, api_->SessionGetInputCount,
+                                      api_->SessionGetInputName, api_->SessionGetInputTypeInfo)) {
+            return problem;
+        }
+        return check_side(outputs_, api_->SessionGetOutputCount, api_->SessionGetOutputName,
+                          api_->SessionGetOutputTypeInfo);
+    }
+
+  private:
+    template <typename Get>
+    Result<std::string> take_name(Get get, std::size_t index) {
+        OrtAllocator* allocator = nullptr;
+        char* name = nullptr;
+        if (auto problem = api_.check(api_->GetAllocatorWithDefaultOptions(&allocator))) {
+            return *problem;
+        }
+        if (auto problem = api_.check(get(session_.get(), index, allocator, &name)))
+            return *problem;
+        std::string copy = name;
+        allocator->Free(allocator, name);
+        return copy;
+    }
+
+    // Leaves `type` undefined for what is no tensor.
+    Status read_type(const OrtTypeInfo* info, ONNXTensorElementDataType& type) {
+        const OrtTensorTypeAndShapeInfo* tensor = nullptr;
+        if (auto problem = api_.check(api_->CastTypeInfoToTensorInfo(info, &tensor)))
+            return problem;
+        return tensor == nullptr ? std::nullopt
+                                 : api_.check(api_->GetTensorElementType(tensor, &type));
+    }
+
+    template <typename Count, typename Name, typename Type>
+    Status check_side(const std::vector<TensorSpec>& specs, Count count, Name get_name,
+                      Type get_type) {
+        std::size_t found = 0;
+        if (auto problem = api_.check(count(session_.get(), &found))) return problem;
+        std::map<std::string, ONNXTensorElementDataType> types;
+        for (std::size_t i = 0; i < found; ++i) {
+            const auto name = take_name(get_name, i);
+            if (!name) return name.error();
+            OrtTypeInfo* raw = nullptr;
+            if (auto problem = api_.check(get_type(session_.get(), i, &raw))) return problem;
+            const Owned<OrtTypeInfo> type(raw, Releaser<OrtTypeInfo>{api_->ReleaseTypeInfo});
+            if (auto problem = read_type(type.get(), types[*name])) return problem;
+        }
+        for (const auto& spec : specs) {
+            const auto type = types.find(spec.name);
+            if (type == types.end()) return Error{"", "the model has no " + spec.name};
+            if (type->second != kTypes[static_cast<std::size_t>(spec.dtype)].second) {
+                return Error{"", spec.name + " has another dtype in the model"};
             }
+        }
+        if (types.size() != specs.size()) {
+            return Error{"", "the model has inputs or outputs that bundle.json does not name"};
         }
         return std::nullopt;
     }
 
-  private:
     static std::vector<const char*> names(const std::vector<TensorSpec>& specs) {
         std::vector<const char*> result;
         for (const auto& spec : specs) result.push_back(spec.name.c_str());
@@ -209,7 +256,9 @@ class OrtBackend final : public Backend {
         Owned<OrtMemoryInfo> memory(info, Releaser<OrtMemoryInfo>{api_->ReleaseMemoryInfo});
         auto result = std::make_unique<OrtSession_>(api_, std::move(session), std::move(memory),
                                                     bundle.description);
-        if (auto problem = result->check_signature()) return *problem;
+        if (auto problem = result->check_signature()) {
+            return Error{"", bundle.description.name + ": " + problem->message};
+        }
         return std::unique_ptr<Session>(std::move(result));
     }
 

@@ -245,7 +245,9 @@ Status serve(const Config& config, const Models& models, const std::string& read
     event_add(terminate.get(), nullptr);
     event_add(interrupt.get(), nullptr);
     log_line("info", "listening on " + config.address + ":" + std::to_string(config.port));
-    if (!ready_file.empty()) std::ofstream(ready_file) << "ready\n";
+    if (!ready_file.empty() && !(std::ofstream(ready_file) << "ready\n" << std::flush)) {
+        return Error{"", "cannot write " + ready_file};
+    }
     event_base_dispatch(base.get());
     if (!ready_file.empty()) ::unlink(ready_file.c_str());
     return std::nullopt;

@@ -70,8 +70,8 @@ std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape)
 bool shape_fits(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& spec) {
     if (shape.size() != spec.size()) return false;
     for (std::size_t i = 0; i < shape.size(); ++i) {
-        const bool free = i == 0 && spec[0] == -1 && shape[0] >= 1;
-        if (!free && shape[i] != spec[i]) return false;
+        const bool free = i == 0 && spec[0] == -1;
+        if (free ? shape[i] < 1 : shape[i] != spec[i]) return false;
     }
     return true;
 }

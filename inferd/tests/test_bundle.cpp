@@ -9,8 +9,8 @@ namespace inferd {
 namespace {
 
 const std::vector<std::string> kCodes = {
-    "missing-manifest", "too-large",      "not-json",         "unknown-format", "schema",
-    "bad-path",         "unlisted-file",  "extra-file",       "missing-file",   "size-mismatch",
+    "missing-manifest", "too-large",        "not-json",       "unknown-format", "schema",
+    "bad-path",         "unlisted-file",    "extra-file",     "missing-file",   "size-mismatch",
     "digest-mismatch",  "golden-malformed", "golden-mismatch"};
 
 std::vector<std::filesystem::path> folders(const std::string& prefix) {

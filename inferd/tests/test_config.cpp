@@ -93,7 +93,8 @@ TEST_CASE("the environment overrides the file") {
     CHECK(config->port == 99);
     CHECK_FALSE(wrong);
     CHECK(read_config(path.string())->port == 5);
-    CHECK(read_config("/no/such.json").error().message == "/no/such.json: No such file or directory");
+    CHECK(read_config("/no/such.json").error().message ==
+          "/no/such.json: No such file or directory");
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ TEST_CASE("JSON that is refused") {
     CHECK(problem("{} x") == "not-json: not JSON at byte 4");
     CHECK(problem("NaN") == "not-json: not JSON at byte 1");
     CHECK(problem("1e999") == "not-json: not JSON at byte 5");
-    CHECK(problem("\"\xe9\"") == "not-json: not JSON at byte 2");
+    CHECK(problem("\"\xe9\"") == "not-json: not JSON at byte 3");
     CHECK(problem("{\"a\": 1, \"a\": 2}") == "not-json: the key \"a\" is doubled");
     CHECK(problem("[{\"a\": {\"b\": 1, \"b\": 2}}]") == "not-json: the key \"b\" is doubled");
 }

@@ -15,8 +15,8 @@ Description describe(DType type = DType::kF32) {
     return description;
 }
 
-std::string request(const std::string& datatype, const std::string& shape,
-                    const std::string& data, const std::string& rest = "") {
+std::string request(const std::string& datatype, const std::string& shape, const std::string& data,
+                    const std::string& rest = "") {
     return "{\"inputs\": [{\"name\": \"x\", \"datatype\": \"" + datatype +
            "\", \"shape\": " + shape + ", \"data\": " + data + "}]" + rest + "}";
 }
@@ -117,8 +117,8 @@ TEST_CASE("requests that are refused") {
 }
 
 TEST_CASE("the answer has the id and only the outputs that were asked for") {
-    const auto body = request("FP32", "[1, 2]", "[1, 2]",
-                              ", \"id\": \"7\", \"outputs\": [{\"name\": \"z\"}]");
+    const auto body =
+        request("FP32", "[1, 2]", "[1, 2]", ", \"id\": \"7\", \"outputs\": [{\"name\": \"z\"}]");
     const auto parsed = parse_infer(body, describe());
     REQUIRE(parsed);
     auto y = tensor<float>(DType::kF32, {1, 1}, {1});
