@@ -1,0 +1,5 @@
+"""`python -m imagebuilder`."""
+
+from imagebuilder.cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""`imagebuilder model`: inspect, build and compare models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
+from imagebuilder.cli.app import App
+from imagebuilder.errors import UserError
+from imagebuilder.models.build import build_bundle
+from imagebuilder.models.inspect import ModelInfo, inspect_model
+from imagebuilder.units import show_size
+
+
+@click.group()
+def command() -> None:
+    """Inspect, build and compare models."""
+
+
+@command.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.pass_obj
+def inspect(app: App, model: Path) -> None:
+    """Show what MODEL is made of: an ONNX file, or the folder of a sealed bundle."""
+    if model.is_dir():
+        bundle = read_bundle(model)
+        model = model / bundle.description.model.file
+    if not model.is_file():
+        raise UserError(f"{model}: no such file")
+    app.log.table(("what", "value"), list(_facts(inspect_model(model))))
+
+
+def _facts(info: ModelInfo) -> Iterable[tuple[str, str]]:
+    yield "IR version", str(info.ir)
+    yield "opset", str(info.opset)
+    for kind, ports in (("input", info.inputs), ("output", info.outputs)):
+        for port in ports:
+            yield f"{kind} {port.name}", f"{port.dtype} {list(port.shape)}"
+    yield "operators", ", ".join(f"{name} {count}" for name, count in info.operators.items())
+    yield "parameters", f"{info.parameters:,}"
+    yield "weights", show_size(info.weights_bytes)
+    yield "activations at once, estimated", show_size(info.activation_bytes)
+    yield "file", show_size(info.file_bytes)
+
+
+@command.command()
+@click.argument("models", nargs=-1, required=True)
+@click.pass_obj
+def build(app: App, models: tuple[str, ...]) -> None:
+    """Optimize, evaluate and seal MODELS: names, or folders with a bundle.yaml."""
+    sources = [_source(app, model) for model in models]
+    bundles = [build_bundle(source, app.fetcher) for source in sources]
+    rows = [_score_row(source, bundle) for source, bundle in zip(sources, bundles, strict=True)]
+    app.log.table(("model", "metric", "before", "after", "samples", "size", "digest"), rows)
+    for bundle in bundles:
+        app.log.info(f"{bundle.description.name}: {bundle.folder}")
+
+
+def _source(app: App, model: str) -> BundleSource:
+    folder = Path(model)
+    if (folder / "bundle.yaml").is_file():
+        return load_bundle_source(folder / "bundle.yaml")
+    return app.catalog().bundle_source(model)
+
+
+def _score_row(source: BundleSource, bundle: SealedBundle) -> tuple[str, ...]:
+    description = bundle.description
+    accuracy = description.accuracy
+    assert accuracy is not None
+    size = description.files[description.model.file].size
+    return (
+        source.name,
+        accuracy.metric,
+        f"{accuracy.source:.2f} %",
+        f"{accuracy.optimized:.2f} %",
+        str(accuracy.samples),
+        show_size(size),
+        bundle.digest[:23],
+    )
+
+
+@command.command()
+@click.argument("one", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@click.pass_obj
+def compare(app: App, one: Path, other: Path) -> None:
+    """Show how two sealed bundles differ, each on the golden inputs of the first."""
+    from imagebuilder.models.compare import agreement
+
+    first, second = read_bundle(one), read_bundle(other)
+    rows = [
+        (key, str(mine), str(theirs))
+        for key, mine, theirs in _differences(first, second)
+        if mine != theirs
+    ]
+    app.log.table(("what", "first", "second"), rows)
+    parity = agreement(first, second)
+    app.log.print(
+        f"on {parity.samples} golden inputs of the first: same top-1 {100 * parity.top1:.1f} %, "
+        f"largest difference {parity.max_abs:.3g} (relative {parity.max_rel:.3g})"
+    )
+
+
+def _differences(one: SealedBundle, other: SealedBundle) -> Iterable[tuple[str, object, object]]:
+    yield "digest", one.digest[:23], other.digest[:23]
+    mine, theirs = asdict(one.description), asdict(other.description)
+    for key in ("version", "model", "accuracy", "resources", "checks"):
+        yield key, mine[key], theirs[key]
+    for name in sorted({*one.description.files, *other.description.files}):
+        yield name, _file_size(one, name), _file_size(other, name)
+
+
+def _file_size(bundle: SealedBundle, name: str) -> str:
+    entry = bundle.description.files.get(name)
+    return show_size(entry.size) if entry else "absent"

@@ -1,0 +1,118 @@
+"""The command line: exit codes, what a person is told, and that nobody sees a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXIT_INPUT = 2
+
+
+def imagebuilder(folder: Path, *words: object, **environment: str):
+    return subprocess.run(
+        [sys.executable, "-m", "imagebuilder", *map(str, words)],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "NO_COLOR": "1", **environment},
+    )  # fmt: skip
+
+
+def test_init_list_validate(tmp_path: Path) -> None:
+    folder = tmp_path / "Türklingel 2"
+    folder.mkdir()
+    assert imagebuilder(folder, "init", "--model", "digits").returncode == 0
+    again = imagebuilder(folder, "init")
+    assert again.returncode == EXIT_INPUT
+    assert "firmware.yaml exists already" in again.stderr
+    assert imagebuilder(folder, "validate").returncode == 0
+    models = imagebuilder(folder, "list", "models").stdout
+    assert "digits" in models
+    assert "magika" in models
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["validate"], "there is no firmware.yaml in this folder"),
+        (["build", "missing.yaml"], "missing.yaml: no such file"),
+        (["inspect", "."], "neither a built image nor a sealed bundle"),
+        (["test", "--machine", "nope*"], "there is no firmware.yaml"),
+        (["init", "--model", "digit"], "did you mean digits?"),
+        (["dance"], "No such command 'dance'"),
+        (["lock", "--check", "--update"], "--check and --update exclude each other"),
+    ],
+)
+def test_mistakes(tmp_path: Path, words: list[str], message: str) -> None:
+    done = imagebuilder(tmp_path, *words)
+    assert done.returncode == EXIT_INPUT
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_mistakes_of_a_manifest_at_once(tmp_path: Path) -> None:
+    (tmp_path / "firmware.yaml").write_text(
+        "format: 1\nname: x\nversion: '1'\nmachine: qemuarm46\nmodels:\n  - bundle: digitz\n"
+    )
+    done = imagebuilder(tmp_path, "build")
+    assert done.returncode == EXIT_INPUT
+    assert done.stderr == (
+        f"error: {tmp_path}/firmware.yaml:4:1: machine: no machine is called 'qemuarm46'\n"
+        "  hint: did you mean qemuarm64?\n"
+        f"{tmp_path}/firmware.yaml:6:5: models[0].bundle: no model is called 'digitz'\n"
+        "  hint: did you mean digits?\n"
+    )
+
+
+def test_offline_without_a_cache(tmp_path: Path) -> None:
+    imagebuilder(tmp_path, "init", "--model", "digits")
+    done = imagebuilder(tmp_path, "build", "--offline", IMAGEBUILDER_CACHE=str(tmp_path / "c"))
+    assert done.returncode == EXIT_INPUT
+    assert "is not in the cache, and --offline forbids to fetch it" in done.stderr
+    assert "data.sources.digits" in done.stderr
+
+
+def test_an_unwritable_cache(tmp_path: Path) -> None:
+    imagebuilder(tmp_path, "init", "--model", "digits")
+    (tmp_path / "file").write_text("")
+    done = imagebuilder(tmp_path, "build", IMAGEBUILDER_CACHE=str(tmp_path / "file"))
+    assert done.returncode == EXIT_INPUT
+    assert "a file stands where a folder is needed" in done.stderr
+
+
+def test_clean_removes_only_what_was_made(tmp_path: Path) -> None:
+    (tmp_path / "build" / "qemuarm64").mkdir(parents=True)
+    (tmp_path / "build" / "qemuarm64" / "artifacts.json").write_text("{}")
+    (tmp_path / "build" / "mine").mkdir()
+    assert imagebuilder(tmp_path, "clean", "--dry-run").returncode == 0
+    assert (tmp_path / "build" / "qemuarm64").exists()
+    assert imagebuilder(tmp_path, "clean").returncode == 0
+    assert not (tmp_path / "build" / "qemuarm64").exists()
+    assert (tmp_path / "build" / "mine").exists()
+
+
+def test_schemas_are_printed(tmp_path: Path) -> None:
+    assert (
+        '"title": "firmware.yaml"' in imagebuilder(tmp_path, "export", "schema", "manifest").stdout
+    )
+
+
+def test_a_broken_model_is_a_located_error(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "bad"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"this is no model")
+    (folder / "data.py").write_text("")
+    (folder / "bundle.yaml").write_text(
+        "format: 1\nname: bad\nversion: '1'\ntask: other\nlicense: {code: MIT, weights: MIT}\n"
+        "source: {path: model.onnx}\n"
+        "inputs: [{name: x, dtype: float32, shape: [1]}]\n"
+        "outputs: [{name: y, dtype: float32, shape: [1]}]\n"
+        "data: {recipe: data.py, evaluation: test}\naccuracy: {metric: top1, min: 1}\n"
+        "checks: [{kind: tensors}]\n"
+    )
+    done = imagebuilder(tmp_path, "model", "build", folder)
+    assert done.returncode == EXIT_INPUT
+    assert f"{folder}/bundle.yaml:6:1: source: model.onnx: not a valid ONNX model" in done.stderr
+    (folder / "model.onnx").write_bytes(b"")
+    done = imagebuilder(tmp_path, "model", "build", folder)
+    assert "source: model.onnx: the file is empty" in done.stderr

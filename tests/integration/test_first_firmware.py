@@ -1,0 +1,118 @@
+"""The example firmware, as the README's first command builds and tests it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.state import default_cache
+
+ROOT = Path(__file__).parents[2]
+MACHINES = {"qemuarm", "qemuarm64", "qemuriscv64", "qemux86-64"}
+
+pytestmark = [pytest.mark.network, pytest.mark.qemu]
+
+
+def imagebuilder(*words: object, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NO_COLOR": "1"}
+    if cache is not None:
+        environment["IMAGEBUILDER_CACHE"] = str(cache)
+    return subprocess.run(
+        [sys.executable, "-m", "imagebuilder", *map(str, words)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the example in a folder with a space and a letter outside ASCII in its name."""
+    folder = tmp_path_factory.mktemp("my première firmware")
+    shutil.copy(ROOT / "examples" / "first" / "firmware.yaml", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tested(project: Path) -> subprocess.CompletedProcess[str]:
+    """All machines, built, booted and tested."""
+    return imagebuilder("test", project / "firmware.yaml", "--machine", "qemu*")
+
+
+def test_both_models_pass_on_all_machines(project: Path, tested) -> None:
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    results = json.loads((project / "build" / "results.json").read_text())
+    assert {result["machine"] for result in results} == MACHINES
+    for result in results:
+        assert result["good"], result
+        assert result["models"] == ["digits", "magika"]
+        assert result["engine"] == "debian"
+        assert result["skipped"] == 0
+    for machine in MACHINES:
+        assert machine in tested.stdout
+
+
+def test_junit_holds_every_machine(project: Path, tested) -> None:
+    root = ET.parse(project / "build" / "junit.xml").getroot()
+    assert {suite.get("name") for suite in root} == {f"{m} (debian, dev)" for m in MACHINES}
+    cases = list(root.iter("testcase"))
+    assert sum("magika" in (case.get("name") or "") for case in cases) >= 4 * len(MACHINES)
+    assert not list(root.iter("failure"))
+    assert not list(root.iter("error"))
+
+
+def test_nothing_is_done_twice(project: Path, tested) -> None:
+    again = imagebuilder("build", project / "firmware.yaml", "--locked", "--offline", "--verbose")
+    assert again.returncode == 0, again.stderr
+    assert "to do" not in imagebuilder("plan", project / "firmware.yaml").stdout
+    for step in ("server", "kernel", "root", "initrd", "models", "data", "esp", "disk"):
+        assert f"{step}: reused" in again.stderr
+
+
+def test_the_disk_boots_by_itself(project: Path, tested) -> None:
+    done = imagebuilder(
+        "test", project / "firmware.yaml", "--machine", "qemuarm64", "--machine", "qemux86-64",
+        "--boot", "disk", "--locked",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_same_lock_gives_the_same_bytes(project: Path, tested, tmp_path: Path) -> None:
+    """Elsewhere, from no finished step; only downloads, bundles and the compiler's are shared."""
+    other, cache = tmp_path / "elsewhere", tmp_path / "cache"
+    other.mkdir()
+    cache.mkdir()
+    for part in ("downloads", "bundles", "models", "tools", "zig"):
+        (cache / part).symlink_to(default_cache().root / part)
+    for name in ("firmware.yaml", "firmware.lock"):
+        shutil.copy(project / name, other)
+    done = imagebuilder("build", other / "firmware.yaml", "--locked", "--offline", cache=cache)
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        json.loads((folder / "build" / "qemuarm64" / "artifacts.json").read_text())["files"]
+        for folder in (project, other)
+    )
+    assert one == two
+
+
+def test_the_image_stays_small(project: Path, tested) -> None:
+    """Both models; the figure for digits alone is in benchmarks/README.md."""
+    folder = project / "build" / "qemuarm64"
+    assert next(folder.glob("*.img")).stat().st_size <= 64 << 20
+    assert next(folder.glob("*.img.zst")).stat().st_size <= 26 << 20
+
+
+def test_inspect_finds_a_changed_image(project: Path, tested) -> None:
+    folder = project / "build" / "qemuarm64"
+    assert imagebuilder("inspect", folder).returncode == 0
+    assert "no difference" in imagebuilder("inspect", folder, folder).stdout
+    copy = project / "copy"
+    shutil.copytree(folder, copy)
+    with (copy / "initrd").open("ab") as stream:
+        stream.write(b"x")
+    done = imagebuilder("inspect", copy)
+    assert done.returncode == 2
+    assert f"{copy / 'initrd'}: is not the file that was built" in done.stderr
