@@ -46,8 +46,9 @@ def test_device_contract_holds_the_values_of_the_code() -> None:
 
 
 def fenced(path: Path) -> list[list[str]]:
-    blocks = re.findall(r"^```(?:sh|console)?\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
-    return [block.splitlines() for block in blocks]
+    """The lines of each block of shell commands."""
+    blocks = re.findall(r"^ *```(\w*)\n(.*?)^ *```", path.read_text("utf-8"), re.M | re.S)
+    return [text.splitlines() for language, text in blocks if language == "sh"]
 
 
 def test_readme_begins_with_two_commands_that_exist() -> None:
