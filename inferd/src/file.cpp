@@ -35,7 +35,7 @@ class Descriptor {
 Error system_error(const std::string& path) { return {"", path + ": " + std::strerror(errno)}; }
 
 Result<std::uint64_t> regular_size(int fd, const std::string& path) {
-    struct stat status {};
+    struct stat status = {};
     if (fd < 0 || ::fstat(fd, &status) != 0) return system_error(path);
     if (!S_ISREG(status.st_mode)) return Error{"", path + ": not a regular file"};
     return static_cast<std::uint64_t>(status.st_size);

@@ -27,7 +27,8 @@ constexpr std::array<DTypeInfo, 12> kTypes = {{
     {DType::kF64, 8, "float64", "F64", "FP64"},
 }};
 
-std::optional<DType> find(std::string_view DTypeInfo::*field, std::string_view name) {
+template <typename Field>
+std::optional<DType> find(Field field, std::string_view name) {
     for (const auto& entry : kTypes) {
         if (entry.*field == name) return entry.type;
     }
