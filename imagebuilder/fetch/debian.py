@@ -81,12 +81,15 @@ class Archive:
     ) -> PackageSet:
         """Pin packages and, with `closure`, all that they depend on.
 
-        Raises `UserError` when the archive cannot be reached, its signature is wrong, or a package
-        does not exist.
+        Raises `UnknownPackage` for one that does not exist, `UserError` when the archive cannot be
+        reached or its signature is wrong.
         """
         apt = self._index(suite, arch)
-        names = _closure(apt, request) if closure else tuple(request)
-        packages = sorted(parse_packages(_show(apt, names)))
+        try:
+            names = _closure(apt, request) if closure else tuple(request)
+            packages = sorted(parse_packages(_show(apt, names)))
+        except CommandFailed as error:
+            raise _refusal(error, suite, request) from error
         return PackageSet(suite, arch, tuple(request), tuple(packages))
 
     def fetch(self, package: Package) -> Path:
@@ -103,7 +106,10 @@ class Archive:
     def fetch_pin(self, suite: str, arch: str, pin: str) -> Path:
         """A package by NAME=VERSION."""
         apt = self._index(suite, arch)
-        package = next(parse_packages(_show(apt, [pin])))
+        try:
+            package = next(parse_packages(_show(apt, [pin])))
+        except CommandFailed as error:
+            raise _refusal(error, suite, [pin]) from error
         return self.fetch(package)
 
     def _index(self, suite: str, arch: str) -> Path:
@@ -145,6 +151,14 @@ def _other_release(folder: Path, suite: str) -> str:
         if match and match[1] == suite:
             return ""
     return f"it is not {suite}"
+
+
+class UnknownPackage(UserError):
+    """A package that the archive does not have."""
+
+    def __init__(self, package: str, suite: str) -> None:
+        self.package = package
+        super().__init__(f"Debian {suite} has no package {package}")
 
 
 class GoneError(UserError):
@@ -222,16 +236,20 @@ def _acquire_settings() -> str:
 
 def _closure(apt: Path, request: Sequence[str]) -> tuple[str, ...]:
     """NAME=VERSION of the packages that apt would install on an empty system."""
-    try:
-        listing = run(
-            ["apt-get", "install", "--simulate", "-qq", "-y", *request],
-            env={"APT_CONFIG": str(apt)},
-        )
-    except CommandFailed as error:
-        output = error.completed.stdout + error.completed.stderr
-        reason = _complaint(output) or "apt cannot resolve them"
-        raise UserError(f"packages {', '.join(request)}: {reason}") from error
+    command = ["apt-get", "install", "--simulate", "-qq", "-y", *request]
+    listing = run(command, env={"APT_CONFIG": str(apt)})
     return tuple(parse_simulation(listing.stdout.decode()))
+
+
+def _refusal(error: CommandFailed, suite: str, request: Sequence[str]) -> UserError:
+    output = error.completed.stdout + error.completed.stderr
+    text = output.decode("utf-8", "replace")
+    if match := re.search(r"[Uu]nable to locate package (\S+)", text):
+        return UnknownPackage(match[1], suite)
+    if match := re.search(r"Package '?([^' ]+)'? has no installation candidate", text):
+        return UnknownPackage(match[1], suite)
+    reason = _complaint(output) or "apt cannot resolve them"
+    return UserError(f"packages {', '.join(request)}: {reason}")
 
 
 def parse_simulation(text: str) -> Iterator[str]:
@@ -242,14 +260,8 @@ def parse_simulation(text: str) -> Iterator[str]:
 
 
 def _show(apt: Path, names: Sequence[str]) -> str:
-    try:
-        listing = run(
-            ["apt-cache", "show", "--no-all-versions", *names], env={"APT_CONFIG": str(apt)}
-        )
-    except CommandFailed as error:
-        reason = _complaint(error.completed.stderr) or "not in the archive"
-        raise UserError(f"packages {', '.join(names)}: {reason}") from error
-    return listing.stdout.decode()
+    command = ["apt-cache", "show", "--no-all-versions", *names]
+    return run(command, env={"APT_CONFIG": str(apt)}).stdout.decode()
 
 
 def parse_packages(text: str) -> Iterator[Package]:

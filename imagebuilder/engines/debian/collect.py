@@ -23,7 +23,7 @@ def collect(build: Build, outputs: Mapping[str, Path], folder: Path) -> Artifact
     wanted = {
         "disk": (outputs["disk"] / "disk.img", f"{stem}.img"),
         "compressed": (outputs["compress"] / "disk.img.zst", f"{stem}.img.zst"),
-        "bmap": (outputs["compress"] / "disk.img.bmap", f"{stem}.img.bmap"),
+        "bmap": (outputs["disk"] / "disk.img.bmap", f"{stem}.img.bmap"),
         "kernel": (outputs["kernel"] / "vmlinuz", "kernel"),
         "initrd": (outputs["initrd"] / "initrd", "initrd"),
         "packages": (outputs["packages"] / "packages.json", "packages.json"),

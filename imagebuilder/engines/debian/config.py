@@ -12,6 +12,9 @@ from imagebuilder import device
 from imagebuilder.errors import Location, Problem, UserError
 from imagebuilder.resolve import Build, BuildModel
 
+USERS = {"root": 0, device.SERVER_USER: device.SERVER_UID, "nobody": 65534}
+"""Users of the device and their numbers, which are also those of their groups."""
+
 SERVICE_KEYS = {"execstart", "user", "environment", "restart", "type", "restartsec"}
 """What a [Service] may say here; this engine tests the application, not the unit."""
 
@@ -119,20 +122,24 @@ def _unsupported(path: Path, service: dict[str, str]) -> Iterator[Problem]:
                 f"Service.{key}",
                 f"it knows {', '.join(sorted(SERVICE_KEYS))}",
             )
+    user = service.get("user", "root")
+    if user not in USERS:
+        what = f"there is no user {user}"
+        yield Problem(what, Location(path), "Service.User", f"choose from {', '.join(USERS)}")
     if service["execstart"][:1] in "@-:+!" or "'" in service["execstart"]:
         what = "prefixes and single quotes are not supported"
         yield Problem(what, Location(path), "Service.ExecStart")
 
 
-def passwd(users: dict[str, int]) -> str:
-    """/etc/passwd: nobody has a password or a shell, root only the console's."""
-    rows = [f"{name}:x:{uid}:{uid}::/:/bin/false\n" for name, uid in users.items()]
+def passwd() -> str:
+    """/etc/passwd: nobody has a password, only root a shell."""
+    rows = [f"{name}:x:{uid}:{uid}::/:/bin/false\n" for name, uid in USERS.items() if uid]
     return "".join(["root:x:0:0:root:/run:/bin/sh\n", *rows])
 
 
-def group(users: dict[str, int]) -> str:
+def group() -> str:
     """/etc/group."""
-    return "".join(["root:x:0:\n", *(f"{name}:x:{uid}:\n" for name, uid in users.items())])
+    return "".join(f"{name}:x:{uid}:\n" for name, uid in USERS.items())
 
 
 def json_text(data: Any) -> str:

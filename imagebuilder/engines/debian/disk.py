@@ -8,14 +8,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from imagebuilder import device
 from imagebuilder.engines.debian.tree import Tree
-from imagebuilder.errors import Problem, UserError
 from imagebuilder.hosttools import Toolbox
 from imagebuilder.run import run
 
 MIB = 1 << 20
+BLOCK = 4096
 EPOCH = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
 
 # Discoverable Partitions Specification; the type of a root depends on the architecture.
@@ -80,32 +81,26 @@ def make_esp(tools: Toolbox, kernel: Path, name: str, output: Path) -> None:
 
 
 def layout(partitions: Sequence[Partition]) -> list[tuple[int, int]]:
-    """Start and size in bytes of each partition, aligned to 1 MiB.
-
-    Raises `UserError` when contents do not fit the size that was asked for.
-    """
-    places, start, problems = [], MIB, []
+    """Start and size in bytes of each partition, aligned to 1 MiB."""
+    places, start = [], MIB
     for partition in partitions:
-        used = partition.contents.stat().st_size
-        size = partition.size or used
-        if used > size:
-            problems.append(Problem(
-                f"the contents have {used} bytes, the partition {size}",
-                key=f"image.storage.{partition.name.removesuffix('-a')}",
-            ))  # fmt: skip
-        size = -(-size // MIB) * MIB
+        size = -(-(partition.size or partition.contents.stat().st_size) // MIB) * MIB
         places.append((start, size))
         start += size
-    if problems:
-        raise UserError(*problems)
     return places
+
+
+def disk_size(partitions: Sequence[Partition]) -> int:
+    """Bytes of a disk with these partitions and its two tables."""
+    start, size = layout(partitions)[-1]
+    return start + size + MIB
 
 
 def make_disk(tools: Toolbox, partitions: Sequence[Partition], seed: str, output: Path) -> None:
     """Write a GPT disk; `seed` decides its identifiers."""
     places = layout(partitions)
     with output.open("wb") as stream:
-        stream.truncate(places[-1][0] + places[-1][1] + MIB)
+        stream.truncate(disk_size(partitions))
     run([*tools.argv("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", output],
         stdin=sfdisk_script(partitions, places, seed).encode(), env=EPOCH)  # fmt: skip
     with output.open("r+b") as stream:
@@ -136,28 +131,39 @@ def _copy_sparse(source: Path, target: int) -> None:
                 os.write(target, chunk)
 
 
-def bmap(image: Path) -> str:
-    """A block map of an image (bmap-tools, format 2.0): which blocks a flasher must write."""
-    block = 4096
-    ranges: list[tuple[int, int, str]] = []
-    data = image.read_bytes()
-    total = -(-len(data) // block)
-    used = [data[i * block : (i + 1) * block].strip(b"\0") != b"" for i in range(total)]
-    start = 0
-    while start < total:
-        if not used[start]:
-            start += 1
-            continue
-        end = start
-        while end + 1 < total and used[end + 1]:
-            end += 1
-        digest = hashlib.sha256(data[start * block : (end + 1) * block]).hexdigest()
-        ranges.append((start, end, digest))
-        start = end + 1
-    return _bmap_text(len(data), total, ranges)
+def bmap(image: Path, partitions: Sequence[Partition]) -> str:
+    """A block map of an image (bmap-tools, format 2.0): which blocks a flasher must write.
+
+    All contents and both tables, zeros too: what a file system expects to be zero has to be.
+    """
+    size = image.stat().st_size
+    used = [(0, BLOCK * 5)]  # the table: 34 sectors
+    for partition, (start, _) in zip(partitions, layout(partitions), strict=True):
+        used.append((start, start + partition.contents.stat().st_size))
+    used.append((size - BLOCK * 5, size))
+    with image.open("rb") as stream:
+        ranges = [_range(stream, *blocks) for blocks in block_ranges(used)]
+    return _bmap_text(size, ranges)
 
 
-def _bmap_text(size: int, blocks: int, ranges: Sequence[tuple[int, int, str]]) -> str:
+def block_ranges(used: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending byte ranges (start, end) as ranges of blocks (first, last), joined."""
+    found: list[tuple[int, int]] = []
+    for start, end in used:
+        first, last = start // BLOCK, -(-end // BLOCK) - 1
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return found
+
+
+def _range(stream: BinaryIO, first: int, last: int) -> tuple[int, int, str]:
+    stream.seek(first * BLOCK)
+    return first, last, hashlib.sha256(stream.read((last + 1 - first) * BLOCK)).hexdigest()
+
+
+def _bmap_text(size: int, ranges: Sequence[tuple[int, int, str]]) -> str:
     mapped = sum(end - start + 1 for start, end, _ in ranges)
     rows = "".join(
         f'        <Range chksum="{digest}"> {start}{f"-{end}" if end > start else ""} </Range>\n'
@@ -165,8 +171,8 @@ def _bmap_text(size: int, blocks: int, ranges: Sequence[tuple[int, int, str]]) -
     )
     text = (
         '<?xml version="1.0" ?>\n<bmap version="2.0">\n'
-        f"    <ImageSize> {size} </ImageSize>\n    <BlockSize> 4096 </BlockSize>\n"
-        f"    <BlocksCount> {blocks} </BlocksCount>\n"
+        f"    <ImageSize> {size} </ImageSize>\n    <BlockSize> {BLOCK} </BlockSize>\n"
+        f"    <BlocksCount> {size // BLOCK} </BlocksCount>\n"
         f"    <MappedBlocksCount> {mapped} </MappedBlocksCount>\n"
         "    <ChecksumType> sha256 </ChecksumType>\n"
         f"    <BmapFileChecksum> {'0' * 64} </BmapFileChecksum>\n"

@@ -6,7 +6,8 @@ import io
 import lzma
 import re
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.errors import UserError
@@ -14,22 +15,39 @@ from imagebuilder.run import run
 
 
 def extract_kernel(deb: Path, modules: Iterable[str], output: Path) -> None:
-    """Write `vmlinuz`, `modules/NAME.ko` and `order`, the order in which to load them.
+    """Write `vmlinuz`, `modules/NAME.ko`, `order` (in which to load them) and `copyright`.
 
-    Raises `UserError` for a module that the kernel neither has nor has built in.
+    Raises `UnknownModule` for a module that the kernel neither has nor has built in.
     """
-    image, files, builtin = _read(deb)
-    (output / "vmlinuz").write_bytes(image)
+    found = _read(deb)
+    (output / "vmlinuz").write_bytes(found.image)
+    (output / "copyright").write_bytes(found.copyright)
     (output / "modules").mkdir()
-    order = load_order(tuple(modules), files, builtin)
+    order = load_order(tuple(modules), found.modules, found.builtin)
     for name in order:
-        (output / "modules" / f"{name}.ko").write_bytes(files[name])
+        (output / "modules" / f"{name}.ko").write_bytes(found.modules[name])
     (output / "order").write_text("".join(f"{name}\n" for name in order))
 
 
-def _read(deb: Path) -> tuple[bytes, Mapping[str, bytes], frozenset[str]]:
+class UnknownModule(UserError):
+    """A module that the kernel does not have."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        super().__init__(f"the kernel has no module {module}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Package:
+    image: bytes
+    modules: Mapping[str, bytes]
+    builtin: frozenset[str]
+    copyright: bytes
+
+
+def _read(deb: Path) -> _Package:
     archive = run(["dpkg-deb", "--fsys-tarfile", deb]).stdout
-    image, builtin, files = b"", b"", _Modules()
+    image, builtin, copyright_, files = b"", b"", b"", _Modules()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
             name = member.name.rpartition("/")[2]
@@ -40,10 +58,12 @@ def _read(deb: Path) -> tuple[bytes, Mapping[str, bytes], frozenset[str]]:
                 image = stream.read()
             elif name == "modules.builtin":
                 builtin = stream.read()
+            elif name == "copyright":
+                copyright_ = stream.read()
             elif match := re.fullmatch(r"(.+)\.ko(\.xz)?", name):
                 files.packed[_canonical(match[1])] = stream.read()
     names = {_canonical(Path(line).stem) for line in builtin.decode().splitlines()}
-    return image, files, frozenset(names)
+    return _Package(image, files, frozenset(names), copyright_)
 
 
 class _Modules(Mapping[str, bytes]):
@@ -56,7 +76,7 @@ class _Modules(Mapping[str, bytes]):
         raw = self.packed[name]
         return lzma.decompress(raw) if raw.startswith(b"\xfd7zXZ") else raw
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(self.packed)
 
     def __len__(self) -> int:
@@ -66,14 +86,14 @@ class _Modules(Mapping[str, bytes]):
 def load_order(
     wanted: Iterable[str], files: Mapping[str, bytes], builtin: frozenset[str]
 ) -> tuple[str, ...]:
-    """Modules so that each follows those it depends on; `UserError` for one that does not exist."""
+    """Modules so that each follows those it depends on; `UnknownModule` if there is none."""
     order: list[str] = []
 
     def visit(name: str) -> None:
         if name in order or name in builtin:
             return
         if name not in files:
-            raise UserError(f"the kernel has no module {name}", hint="check kernel.modules")
+            raise UnknownModule(name)
         for needed in depends(files[name]):
             visit(_canonical(needed))
         order.append(name)

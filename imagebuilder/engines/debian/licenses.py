@@ -5,24 +5,27 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.packages import package_set
+from imagebuilder.package import Package
 from imagebuilder.resolve import Build
 from imagebuilder.run import run
 
 
-def package_list(build: Build, debs: Mapping[str, tuple[Path, ...]]) -> list[dict[str, Any]]:
-    """One row a package, runtime and model; `debs` are the packages by role, in locked order."""
+def package_list(build: Build, debs: Sequence[Path], kernel_copyright: str) -> list[dict[str, Any]]:
+    """One row a package, runtime and model; `debs` are the image's packages in locked order."""
     rows = [
-        {"kind": "package", "name": package.name, "version": package.version,
-         "sha256": package.sha256, "licenses": licenses(deb)}
-        for role, files in debs.items()
-        for package, deb in zip(package_set(build, role).packages, files, strict=True)
-    ]  # fmt: skip
+        _row(package, licenses(deb))
+        for package, deb in zip(package_set(build, "image").packages, debs, strict=True)
+    ]
+    rows += [
+        _row(package, parse_copyright(kernel_copyright))
+        for package in package_set(build, "kernel").packages
+    ]
     for model in build.models:
         wheel = model.target.debian.wheel if model.target.debian else None
         if wheel is not None:
@@ -36,6 +39,11 @@ def package_list(build: Build, debs: Mapping[str, tuple[Path, ...]]) -> list[dic
                      "licenses": sorted(set(description.license.values()))})  # fmt: skip
     unique = {(row["kind"], row["name"]): row for row in rows}
     return [unique[key] for key in sorted(unique)]
+
+
+def _row(package: Package, names: list[str]) -> dict[str, Any]:
+    return {"kind": "package", "name": package.name, "version": package.version,
+            "sha256": package.sha256, "licenses": names}  # fmt: skip
 
 
 def licenses(deb: Path) -> list[str]:

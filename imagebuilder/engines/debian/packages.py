@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from imagebuilder.errors import UserError
-from imagebuilder.fetch.debian import Archive
+from imagebuilder.fetch.debian import Archive, UnknownPackage
 from imagebuilder.hosttools import IMAGE_TOOLS, host_arch
 from imagebuilder.lock import Lock
 from imagebuilder.package import PackageSet
@@ -89,7 +89,7 @@ def lock_packages(build: Build, archive: Archive, *, update: bool, strict: bool)
                 f"the lock has no packages for {request.role} of {build.machine.name}",
                 hint="run `imagebuilder lock`",
             )
-        lock = _store(lock, request, resolve(request, archive))
+        lock = _store(lock, request, _resolve(build, request, archive))
     return lock
 
 
@@ -102,9 +102,15 @@ def fits(found: PackageSet | None, request: Request) -> bool:
     )
 
 
-def resolve(request: Request, archive: Archive) -> PackageSet:
-    """Pin the packages of a request."""
-    found = archive.resolve(request.suite, request.arch, request.names, closure=request.closure)
+def _resolve(build: Build, request: Request, archive: Archive) -> PackageSet:
+    try:
+        found = archive.resolve(request.suite, request.arch, request.names, closure=request.closure)
+    except UnknownPackage as error:
+        own = build.manifest.debian.packages
+        if error.package not in own:
+            raise
+        key = ("debian", "packages", own.index(error.package))
+        raise UserError(build.manifest.problem(key, str(error))) from error
     kept = tuple(p for p in found.packages if p.name.startswith(request.prefix))
     return dataclasses.replace(found, packages=kept)
 

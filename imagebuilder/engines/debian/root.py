@@ -21,7 +21,6 @@ DROP = (
 )  # fmt: skip
 """Files of packages that a device has no use for; user packages lose them too."""
 
-USERS = {device.SERVER_USER: device.SERVER_UID, "nobody": 65534}
 LIBEXEC = "usr/libexec/imagebuilder"
 
 
@@ -64,8 +63,8 @@ def _add_applets(tree: Tree) -> None:
 def _add_configuration(tree: Tree, build: Build) -> None:
     for name in ("boot", "data", "dev", "models", "proc", "run", "sys", "tmp"):
         tree.folder(name)
-    tree.file("etc/passwd", config.passwd(USERS))
-    tree.file("etc/group", config.group(USERS))
+    tree.file("etc/passwd", config.passwd())
+    tree.file("etc/group", config.group())
     tree.file("etc/hostname", build.manifest.image.hostname + "\n")
     hosts = f"127.0.0.1 localhost {build.manifest.image.hostname}\n"
     tree.file("etc/hosts", hosts)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +12,18 @@ from imagebuilder import device
 from imagebuilder.catalog import shipped
 from imagebuilder.crossbuild import build_inferd
 from imagebuilder.engines.debian import config, disk, root
-from imagebuilder.engines.debian.kernel import extract_kernel
-from imagebuilder.engines.debian.packages import package_set, tool_set
+from imagebuilder.engines.debian.kernel import UnknownModule, extract_kernel
+from imagebuilder.engines.debian.packages import UEFI_BUILD, package_set, tool_set
 from imagebuilder.engines.debian.steps_plan import command_line, wanted_modules
 from imagebuilder.engines.debian.tree import Tree
-from imagebuilder.errors import BuildError
+from imagebuilder.errors import BuildError, UserError
 from imagebuilder.executor import Work
 from imagebuilder.fetch.debian import Archive
 from imagebuilder.fetch.wheels import fetch_from_wheel
 from imagebuilder.hosttools import Toolbox, fetch_all, unpack_tools
 from imagebuilder.resolve import Build
 from imagebuilder.run import run
+from imagebuilder.units import show_size
 
 EFI_NAMES = {"aarch64": ("BOOTAA64.EFI", "aa64"), "x86_64": ("BOOTX64.EFI", "x64")}
 
@@ -43,6 +43,11 @@ class Tools:
     def packages(self, role: str) -> tuple[Path, ...]:
         """The fetched packages of a role."""
         return fetch_all(package_set(self.build, role), self.archive)
+
+    def package(self, role: str, name: str) -> Path:
+        """One fetched package of a role."""
+        packages = package_set(self.build, role).packages
+        return self.archive.fetch(next(p for p in packages if p.name == name))
 
 
 def server(tools: Tools, work: Work) -> None:
@@ -66,7 +71,15 @@ def kernel(tools: Tools, work: Work) -> None:
     """Take kernel and modules out of their package."""
     debs = tools.packages("kernel")
     largest = max(debs, key=lambda path: path.stat().st_size)
-    extract_kernel(largest, wanted_modules(tools.build), work.output)
+    try:
+        extract_kernel(largest, wanted_modules(tools.build), work.output)
+    except UnknownModule as error:
+        manifest = tools.build.manifest
+        asked = {name.replace("-", "_"): i for i, name in enumerate(manifest.kernel.modules)}
+        if error.module not in asked:
+            raise
+        key = ("kernel", "modules", asked[error.module])
+        raise UserError(manifest.problem(key, str(error))) from error
 
 
 def root_image(tools: Tools, work: Work) -> None:
@@ -78,11 +91,11 @@ def root_image(tools: Tools, work: Work) -> None:
     }
     server_file = work.inputs["server"] / "inferd"
     tree = root.root_tree(tools.build, tools.packages("image"), libraries, server_file)
-    _check_users(tools.build, tree)
+    _check_runtimes(tools.build, tree)
     disk.make_erofs(tools.image_tools(), tree, work.output / "root.img", compress=True)
 
 
-def _check_users(build: Build, tree: Tree) -> None:
+def _check_runtimes(build: Build, tree: Tree) -> None:
     for model in build.models:
         path = config.runtime_path(model).strip("/")
         if path not in tree.entries:
@@ -95,9 +108,7 @@ def _check_users(build: Build, tree: Tree) -> None:
 def initrd(tools: Tools, work: Work) -> None:
     """Put the initramfs together."""
     tree = Tree()
-    names = [package.name for package in package_set(tools.build, "image").packages]
-    deb = tools.packages("image")[names.index("busybox-static")]
-    tree.add_package(deb)
+    tree.add_package(tools.package("image", "busybox-static"))
     busybox = tree.entries["usr/bin/busybox"].data
     archive = root.initrd_tree(busybox, work.inputs["kernel"]).cpio()
     (work.output / "initrd").write_bytes(archive)
@@ -120,9 +131,8 @@ def esp(tools: Tools, work: Work) -> None:
     """Join kernel, command line and initramfs in one UEFI program, on a FAT."""
     name, short = EFI_NAMES[tools.build.machine.arch]
     unpacked = work.output / "boot"
-    for deb in tools.packages("sysroot"):
-        if deb_name(tools, deb).startswith("systemd-"):
-            run(["dpkg-deb", "-x", deb, unpacked])
+    for package in UEFI_BUILD:
+        run(["dpkg-deb", "-x", tools.package("sysroot", package), unpacked])
     image = work.output / "image.efi"
     run([
         sys.executable, unpacked / "usr/bin/ukify", "build",
@@ -138,14 +148,8 @@ def esp(tools: Tools, work: Work) -> None:
     shutil.rmtree(unpacked)
 
 
-def deb_name(tools: Tools, deb: Path) -> str:
-    """The package's name of a cached file."""
-    packages = package_set(tools.build, "sysroot").packages
-    return next(package.name for package in packages if package.sha256 == deb.name)
-
-
 def gpt(tools: Tools, work: Work) -> None:
-    """Put the partitions on one disk."""
+    """Put the partitions on one disk, and map what of it must be written."""
     names = {device.ROOT: "root", device.MODELS: "models", device.DATA: "data", device.ESP: "esp"}
     parts = {
         name: work.inputs[step] / f"{step}.img"
@@ -154,27 +158,46 @@ def gpt(tools: Tools, work: Work) -> None:
     }
     options = work.step.options
     partitions = disk.disk_partitions(parts, options["arch"], options["sizes"])
-    disk.make_disk(tools.image_tools(), partitions, options["seed"], work.output / "disk.img")
+    _check_sizes(tools.build, partitions)
+    image = work.output / "disk.img"
+    disk.make_disk(tools.image_tools(), partitions, options["seed"], image)
+    (work.output / "disk.img.bmap").write_text(disk.bmap(image, partitions))
+
+
+def _check_sizes(build: Build, partitions: Sequence[disk.Partition]) -> None:
+    manifest, machine = build.manifest, build.machine
+    problems = [
+        manifest.problem(
+            ("image", "storage", partition.name.removesuffix("-a")),
+            f"the contents take {show_size(used)}, the partition has {show_size(size)}",
+        )
+        for partition in partitions
+        if (used := partition.contents.stat().st_size) > (size := partition.size or used)
+    ]
+    if (needs := disk.disk_size(partitions)) > machine.storage_size:
+        what = f"{show_size(needs)} of image, {machine.name} has {show_size(machine.storage_size)}"
+        problems.append(manifest.problem(("image", "storage"), what))
+    if problems:
+        raise UserError(*problems)
 
 
 def compress(_tools: Tools, work: Work) -> None:
-    """Compress the disk and map its used blocks."""
+    """Compress the disk."""
     import zstandard
 
     image = work.inputs["disk"] / "disk.img"
-    compressor = zstandard.ZstdCompressor(
-        level=work.step.options["level"], threads=len(os.sched_getaffinity(0))
-    )
+    # The number of threads is fixed because one thread gives other bytes than several.
+    compressor = zstandard.ZstdCompressor(level=work.step.options["level"], threads=2)
     with image.open("rb") as source, (work.output / "disk.img.zst").open("wb") as target:
         compressor.copy_stream(source, target, size=image.stat().st_size)
-    (work.output / "disk.img.bmap").write_text(disk.bmap(image))
 
 
 def packages(tools: Tools, work: Work) -> None:
     """List what the image holds, with versions and licences."""
     from imagebuilder.engines.debian.licenses import package_list
 
-    rows = package_list(tools.build, {r: tools.packages(r) for r in ("image", "kernel")})
+    kernel_text = (work.inputs["kernel"] / "copyright").read_text("utf-8", "replace")
+    rows = package_list(tools.build, tools.packages("image"), kernel_text)
     (work.output / "packages.json").write_text(config.json_text(rows))
 
 

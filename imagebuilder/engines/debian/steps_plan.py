@@ -19,7 +19,7 @@ from imagebuilder.plan import FileInput, Plan, Step
 from imagebuilder.resolve import Build
 from imagebuilder.state import sha256_file
 
-REVISION = "1"
+REVISION = "2"
 """Raised when an action gives another result for the same inputs."""
 
 
@@ -52,7 +52,7 @@ def make_plan(build: Build) -> Plan:
     steps.append(Step("compress", "compress", {"level": 9}, {}, ("disk",), {"revision": REVISION}))
     listing = {**_packages(build, "image"), "kernel": _packages(build, "kernel")["packages"],
                "runtimes": _runtimes(build)}  # fmt: skip
-    steps.append(Step("packages", "packages", listing, tools={"revision": REVISION}))
+    steps.append(Step("packages", "packages", listing, {}, ("kernel",), {"revision": REVISION}))
     return Plan("debian", tuple(steps))
 
 
