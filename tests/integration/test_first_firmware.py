@@ -116,3 +116,14 @@ def test_inspect_finds_a_changed_image(project: Path, tested) -> None:
     done = imagebuilder("inspect", copy)
     assert done.returncode == 2
     assert f"{copy / 'initrd'}: is not the file that was built" in done.stderr
+
+
+def test_a_wheel_carries_everything(tmp_path: Path) -> None:
+    import zipfile
+
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT]
+    subprocess.run(words, check=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    for name in ("inferd/src/main.cpp", "machine-configs/qemuarm64.yaml", "keyrings/trixie.asc",
+                 "model-bundles/digits/digits.onnx", "qemu-tests/test_boot.py"):  # fmt: skip
+        assert f"imagebuilder/data/{name}" in names
