@@ -1,9 +1,14 @@
 """The debian engine's pure parts."""
 
 import dataclasses
+import hashlib
 import io
+import os
+import re
 import stat
 import tarfile
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,15 +17,25 @@ from hypothesis import strategies as st
 
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.catalog import make_catalog
-from imagebuilder.engines.debian import config, disk, kernel, licenses, packages, steps_plan
+from imagebuilder.engines.debian import config, disk, kernel, licenses, packages, steps, steps_plan
 from imagebuilder.engines.debian.tree import Tree, merged_usr
 from imagebuilder.errors import UserError
-from imagebuilder.fetch.debian import parse_packages, parse_simulation, sources
+from imagebuilder.fetch import Fetcher
+from imagebuilder.fetch.debian import (
+    Archive,
+    Mirrors,
+    UnknownPackage,
+    parse_packages,
+    parse_simulation,
+    sources,
+)
 from imagebuilder.lock import Lock
+from imagebuilder.log import QUIET, Log
 from imagebuilder.manifest import load_manifest
 from imagebuilder.package import Package, PackageSet
 from imagebuilder.plan import fingerprints
 from imagebuilder.resolve import Build, BuildModel
+from imagebuilder.state import Cache
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "fixtures" / "bundles" / "good-float"
@@ -82,17 +97,17 @@ def test_rendered_files(tmp_path: Path, golden) -> None:
     text = "\n".join([
         config.inittab(build), config.os_release(build),
         config.json_text(config.server_config(build)), config.json_text(config.image_info(build)),
-        config.passwd({"inferd": 901}), steps_plan.command_line(build),
+        config.passwd(), config.group(), steps_plan.command_line(build),
     ])  # fmt: skip
     golden("debian-files.txt", text + "\n")
 
 
 def test_services_become_scripts(tmp_path: Path) -> None:
     path = tmp_path / "bell.service"
-    path.write_text("[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/bell -v\nUser=bell\n"
+    path.write_text("[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/bell -v\nUser=inferd\n"
                     "Environment=A=1\nRestart=always\n")  # fmt: skip
     assert config.service_script(path) == (
-        "#!/bin/sh\nexport A=1\nexec su -s /bin/sh bell -c 'exec /usr/bin/bell -v'\n"
+        "#!/bin/sh\nexport A=1\nexec su -s /bin/sh inferd -c 'exec /usr/bin/bell -v'\n"
     )
     path.write_text("[Service]\nExecStart=/x\nDynamicUser=yes\n")
     with pytest.raises(UserError) as caught:
@@ -100,6 +115,13 @@ def test_services_become_scripts(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{path}: Service.dynamicuser: the engine debian does not run this\n"
         "  hint: it knows environment, execstart, restart, restartsec, type, user"
+    )
+    path.write_text("[Service]\nExecStart=-/x\nUser=bell\n")
+    with pytest.raises(UserError) as caught:
+        config.service_script(path)
+    assert str(caught.value) == (
+        f"{path}: Service.User: there is no user bell\n  hint: choose from root, inferd, nobody\n"
+        f"{path}: Service.ExecStart: prefixes and single quotes are not supported"
     )
     path.write_text("[Service]\n")
     with pytest.raises(UserError, match="needs a section"):
@@ -157,7 +179,98 @@ def test_partitions_are_aligned(tmp_path: Path) -> None:
     assert disk.layout([part, data]) == [(1 << 20, 1 << 20), (2 << 20, 3 << 20)]
 
 
-def test_apt_output_is_parsed(golden) -> None:
+class FullArchive(Archive):
+    """An archive that has every package but `nope`."""
+
+    def resolve(
+        self, suite: str, arch: str, request: Sequence[str], *, closure: bool = True
+    ) -> PackageSet:
+        if "nope" in request:
+            raise UnknownPackage("nope", suite)
+        made = tuple(Package(name, "2", arch, f"{name}.deb", 1, "1" * 64) for name in request)
+        return PackageSet(suite, arch, tuple(request), made)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    fetcher = Fetcher(Cache(tmp_path / "cache"), Log(QUIET), offline=True)
+    return FullArchive(fetcher, Mirrors("http://mirror/debian", None))
+
+
+def versions(lock: Lock, role: str) -> set[str]:
+    return {package.version for package in lock.packages["qemuarm64"][role].packages}
+
+
+def test_only_what_changed_is_resolved_again(tmp_path: Path, archive: Archive) -> None:
+    build = make_build(tmp_path, "qemuarm64")
+    lock = packages.lock_packages(build, archive, update=False, strict=False)
+    assert lock == build.lock
+    other = make_build(tmp_path, "qemuarm64", "debian: {packages: [htop]}\n")
+    old = dataclasses.replace(other, lock=build.lock)
+    lock = packages.lock_packages(old, archive, update=False, strict=False)
+    assert (versions(lock, "image"), versions(lock, "kernel")) == ({"2"}, {"1"})
+    assert "htop" in lock.packages["qemuarm64"]["image"].request
+    lock = packages.lock_packages(build, archive, update=True, strict=False)
+    assert versions(lock, "kernel") == {"2"}
+    with pytest.raises(UserError, match="the lock has no packages for image of qemuarm64"):
+        packages.lock_packages(old, archive, update=False, strict=True)
+
+
+def test_an_unknown_package_is_located(tmp_path: Path, archive: Archive) -> None:
+    build = make_build(tmp_path, "qemuarm64", "debian: {packages: [htop, nope]}\n")
+    empty = dataclasses.replace(build, lock=Lock())
+    with pytest.raises(UserError) as caught:
+        packages.lock_packages(empty, archive, update=False, strict=False)
+    place = f"{tmp_path / 'firmware.yaml'}:6:27: debian.packages[1]"
+    assert str(caught.value) == f"{place}: Debian trixie has no package nope"
+
+
+def test_what_does_not_fit_is_located(tmp_path: Path) -> None:
+    extra = "image: {storage: {root: 4KiB, data: 5GiB}}\n"
+    build = make_build(tmp_path, "qemuarm64", extra)
+    (tmp_path / "root").write_bytes(bytes(5000))
+    (tmp_path / "data").touch()
+    os.truncate(tmp_path / "data", 5 << 30)
+    parts = [
+        disk.Partition("root-a", disk.TYPE_LINUX, tmp_path / "root", 4 << 10),
+        disk.Partition("data", disk.TYPE_LINUX, tmp_path / "data"),
+    ]
+    with pytest.raises(UserError) as caught:
+        steps.check_sizes(build, parts)
+    path = tmp_path / "firmware.yaml"
+    assert str(caught.value) == (
+        f"{path}:6:19: image.storage.root: the contents take 4.9 KiB, the partition has 4.0 KiB\n"
+        f"{path}:6:9: image.storage: the image takes 5.0 GiB, qemuarm64 has 4.0 GiB"
+    )
+
+
+def test_block_map(tmp_path: Path) -> None:
+    image, root = tmp_path / "disk.img", tmp_path / "root"
+    root.write_bytes(b"r" * 5000)
+    image.write_bytes(bytes(3 << 20))
+    text = disk.bmap(image, [disk.Partition("root-a", disk.TYPE_LINUX, root)])
+    ranges = re.findall(r'chksum="([0-9a-f]+)"> (\S+) <', text)
+    assert [blocks for _, blocks in ranges] == ["0-4", "256-257", "763-767"]
+    assert ranges[1][0] == hashlib.sha256(bytes(2 * disk.BLOCK)).hexdigest()
+    own = re.search(r"<BmapFileChecksum> (\S+) <", text)
+    assert own is not None
+    zeroed = text.replace(own[1], "0" * 64)
+    assert hashlib.sha256(zeroed.encode()).hexdigest() == own[1]
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=2, max_size=20, unique=True))
+def test_block_ranges_cover_all_bytes_once(bounds: list[int]) -> None:
+    bounds = sorted(bounds)[: len(bounds) // 2 * 2]
+    used = list(zip(bounds[::2], bounds[1::2], strict=True))
+    found = disk.block_ranges(used)
+    blocks = [block for first, last in found for block in range(first, last + 1)]
+    assert len(blocks) == len(set(blocks))
+    wanted = {byte // disk.BLOCK for start, end in used for byte in (start, end - 1)}
+    assert wanted <= set(blocks)
+    assert all(one[1] + 1 < two[0] for one, two in pairwise(found))
+
+
+def test_apt_output_is_parsed() -> None:
     text = "Inst libc6 (2.41-12 Debian:13.1/stable [arm64])\nConf libc6 (2.41-12 x)\n"
     assert list(parse_simulation(text)) == ["libc6=2.41-12"]
     stanza = "Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/a.deb\nSize: 7\nSHA256: ff"

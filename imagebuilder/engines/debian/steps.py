@@ -158,13 +158,14 @@ def gpt(tools: Tools, work: Work) -> None:
     }
     options = work.step.options
     partitions = disk.disk_partitions(parts, options["arch"], options["sizes"])
-    _check_sizes(tools.build, partitions)
+    check_sizes(tools.build, partitions)
     image = work.output / "disk.img"
     disk.make_disk(tools.image_tools(), partitions, options["seed"], image)
     (work.output / "disk.img.bmap").write_text(disk.bmap(image, partitions))
 
 
-def _check_sizes(build: Build, partitions: Sequence[disk.Partition]) -> None:
+def check_sizes(build: Build, partitions: Sequence[disk.Partition]) -> None:
+    """Raises `UserError`, with every problem, when contents or disk are too large."""
     manifest, machine = build.manifest, build.machine
     problems = [
         manifest.problem(
@@ -175,7 +176,8 @@ def _check_sizes(build: Build, partitions: Sequence[disk.Partition]) -> None:
         if (used := partition.contents.stat().st_size) > (size := partition.size or used)
     ]
     if (needs := disk.disk_size(partitions)) > machine.storage_size:
-        what = f"{show_size(needs)} of image, {machine.name} has {show_size(machine.storage_size)}"
+        has = show_size(machine.storage_size)
+        what = f"the image takes {show_size(needs)}, {machine.name} has {has}"
         problems.append(manifest.problem(("image", "storage"), what))
     if problems:
         raise UserError(*problems)
