@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from imagebuilder.artifact import Artifacts
@@ -16,7 +17,7 @@ from imagebuilder.cli.app import App
 from imagebuilder.engines import load_engine
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.executor import execute
-from imagebuilder.fetch.debian import Archive, GoneError, Mirrors, find_mirrors
+from imagebuilder.fetch.debian import Archive, GoneError, find_mirrors
 from imagebuilder.lock import Lock, lock_path, read_lock, write_lock
 from imagebuilder.manifest import Manifest
 from imagebuilder.models.build import pins, seal_models
@@ -78,7 +79,7 @@ def decide(
     lock = read_lock(lock_path(asked.manifest.file.path))
     bundles = seal_models(asked.sources, app.fetcher, locked=lock.models, strict=locked)
     build = resolve(asked, bundles, lock)
-    archive = Archive(app.fetcher, _mirrors(app))
+    archive = Archive(app.fetcher, partial(find_mirrors, app.mirror, app.snapshot))
     engine = load_engine(asked.engine)
     lock = engine.lock(build, archive, update=update, strict=locked)
     return dataclasses.replace(build, lock=lock), archive
@@ -93,16 +94,6 @@ def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
     )
     variant = load_engine(asked.engine).variant
     return Build(asked.manifest, asked.machine, asked.engine, variant, models, lock)
-
-
-def _mirrors(app: App) -> Mirrors:
-    try:
-        return find_mirrors(app.mirror, app.snapshot)
-    except UserError:
-        # With everything locked and in the cache no mirror is asked.
-        if app.offline:
-            return Mirrors("offline:", None)
-        raise
 
 
 def make_plan(build: Build) -> Plan:

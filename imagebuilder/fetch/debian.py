@@ -5,8 +5,9 @@ apt runs in folders of its own in the cache, without root and without the host's
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -41,7 +42,12 @@ class Mirrors:
 
 
 def find_mirrors(mirror: str | None, snapshot: str | None) -> Mirrors:
-    """The mirror that was named, else the host's own; `UserError` if there is neither."""
+    """The mirror that was named, here or in the environment, else the host's own.
+
+    Raises `UserError` if there is none.
+    """
+    mirror = mirror or os.environ.get("IMAGEBUILDER_DEBIAN_MIRROR")
+    snapshot = snapshot or os.environ.get("IMAGEBUILDER_DEBIAN_SNAPSHOT")
     snapshot = snapshot.rstrip("/") if snapshot else None
     if mirror:
         return Mirrors(mirror.rstrip("/"), snapshot)
@@ -70,11 +76,22 @@ def _host_mirrors() -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Resolves packages with apt and fetches them by SHA-256."""
+    """Resolves packages with apt and fetches them by SHA-256.
+
+    `find` tells the mirrors once something has to be fetched: asking apt for them takes time.
+    """
 
     fetcher: Fetcher
-    mirrors: Mirrors
+    find: Callable[[], Mirrors]
     _indexes: dict[tuple[str, str], Path] = field(default_factory=dict, compare=False)
+    _found: list[Mirrors] = field(default_factory=list, compare=False)
+
+    @property
+    def mirrors(self) -> Mirrors:
+        """The mirrors; `UserError` if there are none."""
+        if not self._found:
+            self._found.append(self.find())
+        return self._found[0]
 
     def resolve(
         self, suite: str, arch: str, request: Sequence[str], *, closure: bool = True
@@ -94,8 +111,12 @@ class Archive:
 
     def fetch(self, package: Package) -> Path:
         """A pinned package from the cache or the first mirror that has it."""
-        urls = [f"{mirror}/{package.path}" for mirror in self.mirrors.all]
+        path = self.fetcher.cache.download(package.sha256)
+        if path.is_file():
+            return path
         label = f"{package.name} {package.version}"
+        self.fetcher.need_network(label)
+        urls = [f"{mirror}/{package.path}" for mirror in self.mirrors.all]
         try:
             return self.fetcher.file(urls, package.sha256, size=package.size, label=label)
         except UserError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from imagebuilder.errors import UserError
@@ -55,7 +56,7 @@ def _from_deb(fetcher: Fetcher, source: DebSource) -> Path:
     path = fetcher.cache.download(source.sha256)
     if path.is_file():
         return path
-    archive = Archive(fetcher, find_mirrors(None, None))
+    archive = Archive(fetcher, partial(find_mirrors, None, None))
     arch = "amd64" if source.arch == "all" else source.arch
     deb = archive.fetch_pin(SUITE, arch, source.pin)
     with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:

@@ -194,7 +194,7 @@ class FullArchive(Archive):
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     fetcher = Fetcher(Cache(tmp_path / "cache"), Log(QUIET), offline=True)
-    return FullArchive(fetcher, Mirrors("http://mirror/debian", None))
+    return FullArchive(fetcher, lambda: Mirrors("http://mirror/debian", None))
 
 
 def versions(lock: Lock, role: str) -> set[str]:
