@@ -50,7 +50,9 @@ def qemu_command(
         *("-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios"))),
         *("-machine", qemu.machine, "-cpu", qemu.cpu, "-accel", "tcg"),
         *("-m", str(qemu.memory // MIB), "-smp", "1", "-nographic", "-no-reboot"),
-        *("-nodefaults", "-serial", "mon:stdio"),
+        # With signals, so that Ctrl-C ends QEMU; Ctrl-A X does too, Ctrl-A C gives its monitor.
+        *("-nodefaults", "-chardev", "stdio,id=console,mux=on,signal=on"),
+        *("-serial", "chardev:console", "-mon", "chardev=console"),
         *("-drive", f"file={_escape(artifacts.path('disk'))},format=raw,if=none,id=disk,"
           "snapshot=on"),
         *("-device", "virtio-blk-pci,drive=disk" + (",bootindex=0" if boot == "disk" else "")),
