@@ -1,5 +1,7 @@
 """The target listens only where it was asked to, and sends only what it was asked for."""
 
+import socket
+import subprocess
 import time
 
 from imagebuilder.target.packets import frames, unasked
@@ -23,6 +25,19 @@ def test_no_port_is_open_that_nobody_asked_for(host, artifacts):
     asked |= {("tcp", 22)} if artifacts.ssh else set()
     assert listening(host) <= asked | {("udp", 68)}
     assert host.run("test -e /proc/net/tcp6").rc != 0
+
+
+def test_ssh_takes_keys_only(target, artifacts):
+    if not artifacts.ssh:
+        assert target.ssh_port is None
+        return
+    with socket.create_connection(("127.0.0.1", target.ssh_port), timeout=30) as connection:
+        assert connection.recv(100).startswith(b"SSH-2.0-")
+    options = ["-o", "PubkeyAuthentication=no", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
+               "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]  # fmt: skip
+    words = ["ssh", *options, "-p", str(target.ssh_port), "root@127.0.0.1", "true"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "Permission denied (publickey)" in done.stderr
 
 
 def test_no_packet_is_sent_that_nobody_asked_for(target):

@@ -46,6 +46,7 @@ class QemuTarget:
     def __init__(self, guest: Guest, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.guest = guest
         self.api_port: int | None = None
+        self.ssh_port: int | None = None
         self.packets = folder / "packets.pcap"
         self._process = process
         assert process.stdout is not None
@@ -120,13 +121,15 @@ def booted(guest: Guest, *, forwards: tuple[Forward, ...] = ()) -> Iterator[Qemu
         if not address.startswith("127.") and address != "localhost":
             api = next((f.host for f in forwards if f.guest == int(port)), None) or free_port()
             forwards = (*(f for f in forwards if f.guest != int(port)), Forward(api, int(port)))
+        ssh = free_port() if guest.artifacts.ssh else None
+        forwards = (*forwards, *((Forward(ssh, 22),) if ssh else ()))
         channels = Channels(
             forwards, folder / "agent", folder / "packets.pcap", copy_vars(guest, folder)
         )
         command = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
         with spawn(command) as process:
             target = QemuTarget(guest, process, folder)
-            target.api_port = api
+            target.api_port, target.ssh_port = api, ssh
             try:
                 target.wait_ready()
                 yield target
