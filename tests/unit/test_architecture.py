@@ -16,7 +16,7 @@ ROWS = (
     ("kasproject", "executor", "models", "target", "crossbuild"),
     ("engines", "report", "export"),
     ("testing",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 HEAVY = {"onnx", "onnxruntime", "numpy", "ai_edge_litert", "tflite_runtime"}
