@@ -1,8 +1,9 @@
 """Files of known kinds out of two Python packages, and archives made from them.
 
-A file's kind is told by its ending; .html is left out, since those are templates of several languages. Half of the files, chosen by a hash of their names, are for
-calibration, the other half only evaluation sees. Features are extracted as magika does
-(magika/magika.py, `_extract_features_from_seekable`).
+A file's kind is told by its ending; .html is left out, since those are templates of several
+languages. Half of the files, chosen by a hash of their names, are for calibration, the other half
+only evaluation sees. Features are extracted as magika does (magika/magika.py,
+`_extract_features_from_seekable`).
 """
 
 import bz2
