@@ -16,7 +16,8 @@ ROWS = (
     ("kasproject", "executor", "models", "target", "crossbuild"),
     ("engines", "report", "export"),
     ("testing",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 HEAVY = {"onnx", "onnxruntime", "numpy", "ai_edge_litert", "tflite_runtime"}
