@@ -194,9 +194,13 @@ class GoneError(UserError):
 
 
 def _complaint(output: bytes) -> str:
+    """apt's most telling line: an error, else a warning, which says more than a failed fetch."""
     lines = output.decode("utf-8", "replace").splitlines()
-    marked = [line for line in lines if re.match(r"(E|W|Err):", line)]
-    return marked[0].split(" ", 1)[1].strip() if marked else ""
+    for mark in ("E: ", "W: ", "Err:"):
+        for line in lines:
+            if line.startswith(mark):
+                return " ".join(line.removeprefix(mark).split())
+    return ""
 
 
 def _write_configuration(
