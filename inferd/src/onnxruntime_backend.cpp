@@ -291,7 +291,9 @@ class OrtBackend final : public Backend {
 Result<std::unique_ptr<Backend>> load_onnxruntime(const std::string& path) {
     // Newer releases report to their vendor unless this is set before they are loaded.
     ::setenv("ORT_DISABLE_TELEMETRY", "1", 1);
-    std::unique_ptr<void, Closer> library(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
+    // It keeps memory and thread-local objects of its own until the process ends.
+    constexpr int kFlags = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
+    std::unique_ptr<void, Closer> library(::dlopen(path.c_str(), kFlags));
     if (!library) return Error{"", std::string("cannot load ") + ::dlerror()};
     using GetBase = const OrtApiBase*(ORT_API_CALL*)();
     const auto get_base = reinterpret_cast<GetBase>(::dlsym(library.get(), "OrtGetApiBase"));

@@ -171,8 +171,12 @@ class Server {
     static void send(evhttp_request* request, int status, const std::string& body) {
         auto* headers = evhttp_request_get_output_headers(request);
         evhttp_add_header(headers, "Content-Type", "application/json");
-        evbuffer* output = evhttp_request_get_output_buffer(request);
-        evbuffer_add(output, body.data(), body.size());
+        // The library would send the body of an answer to HEAD too.
+        evhttp_add_header(headers, "Content-Length", std::to_string(body.size()).c_str());
+        if (evhttp_request_get_command(request) != EVHTTP_REQ_HEAD) {
+            evbuffer* output = evhttp_request_get_output_buffer(request);
+            evbuffer_add(output, body.data(), body.size());
+        }
         evhttp_send_reply(request, status, nullptr, nullptr);
     }
 
@@ -244,10 +248,10 @@ Status serve(const Config& config, const Models& models, const std::string& read
     const Event interrupt(evsignal_new(base.get(), SIGINT, on_signal, &stopper));
     event_add(terminate.get(), nullptr);
     event_add(interrupt.get(), nullptr);
-    log_line("info", "listening on " + config.address + ":" + std::to_string(config.port));
     if (!ready_file.empty() && !(std::ofstream(ready_file) << "ready\n" << std::flush)) {
         return Error{"", "cannot write " + ready_file};
     }
+    log_line("info", "listening on " + config.address + ":" + std::to_string(config.port));
     event_base_dispatch(base.get());
     if (!ready_file.empty()) ::unlink(ready_file.c_str());
     return std::nullopt;

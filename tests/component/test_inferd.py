@@ -1,4 +1,4 @@
-"""The real server, with sanitizers, on a real ONNX Runtime."""
+"""inferd's commands and its life, with the real runtime."""
 
 import json
 import os
@@ -7,204 +7,235 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import onnxruntime
 import pytest
+from inferd_host import FIXTURES, Inferd
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "bundles"
-LIBRARY = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"))
-# The library keeps memory until the process ends, which is not ours to free.
-ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "PATH": os.environ["PATH"]}
-X = {"name": "x0", "datatype": "FP32", "shape": [1, 3], "data": [1, 1, 1]}
+pytestmark = pytest.mark.inferd
 
-
-def config(folder: Path, port: int, bundle: Path, **model: object) -> Path:
-    path = folder / "inferd é.json"
-    path.write_text(json.dumps({
-        "format": 1, "listen": f"127.0.0.1:{port}", "runtimes": {"onnxruntime": str(LIBRARY)},
-        "models": [{"bundle": str(bundle), **model}],
-    }))  # fmt: skip
-    return path
+GOOD = sorted(FIXTURES.glob("good-*"))
+FLOAT = FIXTURES / "good-float"
+X = [{"name": "x0", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]
+Y = [5.5 / 2 + 5.25 / 4 - 0.0625, 0]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def refusal(inferd: Inferd, *words: str | Path, **variables: str) -> str:
+    """The one line of complaint of a command that must end with exit code 2."""
+    result = inferd.run(*words, **variables)
+    assert result.returncode == 2, result
+    assert result.stdout == ""
+    assert result.stderr.startswith("inferd: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr.removeprefix("inferd: ").removesuffix("\n")
 
 
-def inferd(build: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [build / "inferd", *map(str, words)], capture_output=True, text=True, check=False,
-        env=ENVIRONMENT, timeout=60,
-    )  # fmt: skip
+def copy(inferd: Inferd, folder_name: str = "bundle é", /, **changes: object) -> Path:
+    """A bundle of this test's own; `changes` are keys of bundle.json."""
+    folder = inferd.folder / folder_name
+    shutil.copytree(FLOAT, folder)
+    path = folder / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return folder
 
 
-@pytest.fixture(scope="module")
-def server(inferd_build: Path, tmp_path_factory) -> Iterator[httpx.Client]:
-    folder = tmp_path_factory.mktemp("server")
-    port = free_port()
-    path = config(folder, port, FIXTURES / "good-float")
-    ready = folder / "ready"
-    command = [inferd_build / "inferd", "serve", "--config", path, "--ready-file", ready]
-    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 30
-        while not ready.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            yield client
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
-        assert not ready.exists()
+def test_the_units_and_the_fuzz_corpora(inferd_build: Path) -> None:
+    words = ["ctest", "--output-on-failure", "--test-dir", str(inferd_build)]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "100% tests passed, 0 tests failed out of 4" in result.stdout
 
 
-def test_unit_tests(inferd_build: Path, run_checked) -> None:
-    assert "SUCCESS" in run_checked(inferd_build / "tests" / "inferd_tests")
+def test_help_and_version(inferd: Inferd) -> None:
+    for words in (["--help"], [], ["serve", "--help"], ["selftest", "-h"]):
+        result = inferd.run(*words)
+        assert result.returncode == 0
+        assert result.stdout.startswith("usage: inferd VERB [OPTIONS]\n")
+    assert inferd.run("version").stdout == "0.1.0\n"
 
 
-@pytest.mark.parametrize("target", ["description", "golden", "infer"])
-def test_fuzz_targets_survive_changes(inferd_build: Path, run_checked, tmp_path, target) -> None:
-    (tmp_path / "infer").write_text(json.dumps({"id": "1", "inputs": [X], "outputs": []}))
-    files = {
-        "description": sorted(FIXTURES.glob("*/bundle.json")),
-        "golden": sorted(FIXTURES.glob("*/golden.safetensors")),
-        "infer": [tmp_path / "infer"],
-    }[target]
-    runs = 20000 // len(files)
-    run_checked(inferd_build / "fuzz" / f"fuzz_{target}", str(runs), *files)
+def test_wrong_words(inferd: Inferd) -> None:
+    assert refusal(inferd, "dance") == "unknown verb dance; try inferd --help"
+    assert refusal(inferd, "serve", "--port", "1") == "unknown option --port; try inferd --help"
+    assert refusal(inferd, "serve", "--config") == "--config needs a value"
+    assert refusal(inferd, "bench", "--runs", "0") == "--runs needs a number from 1 to 1000000"
 
 
-def test_health_and_metadata(server: httpx.Client) -> None:
-    assert server.get("/v2/health/live").json() == {"live": True}
-    assert server.get("/v2/health/ready").json() == {"ready": True}
-    assert server.get("/v2").json()["name"] == "inferd"
-    metadata = server.get("/v2/models/fixture").json()
-    assert metadata["inputs"] == [{"name": "x0", "datatype": "FP32", "shape": [-1, 3]}]
-    assert metadata["parameters"]["provider"] == "CPUExecutionProvider"
-    assert metadata["parameters"]["runtime_version"] == onnxruntime.__version__
-    assert server.get("/v2/models/fixture/versions/1.0.0/ready").json()["ready"]
+@pytest.mark.parametrize("bundle", GOOD, ids=lambda p: p.name)
+def test_selftest(inferd: Inferd, bundle: Path) -> None:
+    result = inferd.run("selftest", "--config", inferd.configure([bundle]))
+    assert result.returncode == 0, result
+    report = json.loads(result.stdout)
+    assert report["pass"] is True
+    (model,) = report["models"]
+    assert model["provider"] == "CPUExecutionProvider"
+    assert model["runtime"] == "onnxruntime"
+    assert model["runtime_version"] == "1.28.0"
+    assert model["checks"] == [
+        {"kind": "tensors", "samples": 2, "max_abs": 0, "max_rel": 0, "top1_agreement": 1,
+         "pass": True}
+    ]  # fmt: skip
 
 
-def test_infer_gives_what_the_model_gives(server: httpx.Client) -> None:
-    body = {"id": "42", "inputs": [{**X, "shape": [2, 3], "data": [[1, 1, 1], [2, 2, 2]]}]}
-    answer = server.post("/v2/models/fixture/infer", json=body)
-    assert answer.status_code == 200
-    assert answer.json() == {
-        "id": "42", "model_name": "fixture", "model_version": "1.0.0",
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [2, 2],
-                     "data": [1.5, 2.25, 3.0, 4.5]}],
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("GET", "/", "", 404),
-        ("GET", "/v2/models/nope", "", 404),
-        ("GET", "/v2/models/fixture/nope", "", 404),
-        ("GET", "/v2/models/fixture/versions/9", "", 404),
-        ("GET", "/v2/models/fixture/infer", "", 405),
-        ("POST", "/v2/health/live", "", 405),
-        ("POST", "/v2/models/fixture/infer", "", 400),
-        ("POST", "/v2/models/fixture/infer", "{", 400),
-        ("POST", "/v2/models/fixture/infer", "[" * 50000, 400),
-        ("POST", "/v2/models/fixture/infer", '{"inputs": 1}', 400),
-        ("POST", "/v2/models/fixture/infer", json.dumps({"inputs": [{**X, "shape": [1]}]}), 400),
-        ("POST", "/v2/models/fixture/infer", json.dumps({"inputs": [{**X, "data": [1]}]}), 400),
-        ("POST", "/v2/models/fixture/infer", "x" * 200_000, 413),
-    ],
-)
-def test_wrong_requests(server: httpx.Client, method, path, body, status) -> None:
-    answer = server.request(method, path, content=body)
-    assert answer.status_code == status
-    if status != 413:
-        assert set(answer.json()) == {"error"}
-    assert server.get("/v2/health/live").status_code == 200
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"\0" * 100,
-        b"GET",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"POST /v2/models/fixture/infer HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"y" * 40000,
-    ],
-)
-def test_broken_connections_do_not_hurt(server: httpx.Client, raw: bytes) -> None:
-    with socket.create_connection((server.base_url.host, server.base_url.port)) as connection:
-        connection.sendall(raw)
-    assert server.get("/v2/health/live").status_code == 200
-
-
-def test_selftest_and_bench(inferd_build: Path, tmp_path: Path) -> None:
-    path = config(tmp_path, 8080, FIXTURES / "good-two-inputs")
-    done = inferd(inferd_build, "selftest", "--config", path)
-    assert done.returncode == 0, done.stderr
-    check = json.loads(done.stdout)["models"][0]["checks"][0]
-    assert check["samples"] == 2
-    assert check["pass"]
-    bench = inferd(inferd_build, "bench", "--config", path, "--runs", "5")
-    assert json.loads(bench.stdout)["models"][0]["runs"] == 5
-
-
-def test_selftest_fails_for_another_output(inferd_build: Path, tmp_path: Path) -> None:
-    """A bundle that is whole, with goldens of another model: only running it shows that."""
+def test_selftest_fails_when_the_outputs_are_others(inferd: Inferd) -> None:
+    good = copy(inferd)
+    checks = json.loads((good / "bundle.json").read_text())["checks"]
+    golden = bytearray((good / "golden.safetensors").read_bytes())
+    at = golden.find(b"}}") + 2
+    golden[-2:] = b"\x40\x41"  # the last number becomes 12 instead of 7.5
+    assert at > 8
+    (good / "golden.safetensors").write_bytes(golden)
+    data = json.loads((good / "bundle.json").read_text())
     import hashlib
 
-    folder = tmp_path / "bundle"
-    shutil.copytree(FIXTURES / "good-float", folder)
-    golden = folder / "golden.safetensors"
-    raw = bytearray(golden.read_bytes())
-    raw[-3:] = b"\x00\x80\x41"
-    golden.write_bytes(raw)
-    data = json.loads((folder / "bundle.json").read_text())
-    data["files"]["golden.safetensors"]["sha256"] = hashlib.sha256(raw).hexdigest()
-    (folder / "bundle.json").write_text(json.dumps(data))
-    done = inferd(inferd_build, "selftest", "--config", config(tmp_path, 8080, folder))
-    assert done.returncode == 1
-    assert not json.loads(done.stdout)["pass"]
+    data["files"]["golden.safetensors"]["sha256"] = hashlib.sha256(golden).hexdigest()
+    (good / "bundle.json").write_text(json.dumps(data))
+    result = inferd.run("selftest", "--config", inferd.configure([good]))
+    assert result.returncode == 1, result
+    (check,) = json.loads(result.stdout)["models"][0]["checks"]
+    assert check["pass"] is False
+    assert check["max_abs"] > checks[0]["atol"]
 
 
-@pytest.mark.parametrize(
-    ("bundle", "model", "message"),
-    [
-        ("invalid-digest-mismatch", {}, "digest-mismatch: model.onnx is another file"),
-        ("invalid-extra-file", {}, "extra-file: surprise.bin is not listed"),
-        ("good-float", {"device": "npu"}, "no provider for the device npu, and falling back"),
-        ("good-float", {"memory_limit": 1}, "the limit is 1"),
-    ],
-)
-def test_refuses(inferd_build: Path, tmp_path: Path, bundle, model, message) -> None:
-    path = config(tmp_path, 8080, FIXTURES / bundle, **model)
-    done = inferd(inferd_build, "serve", "--config", path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_bench(inferd: Inferd) -> None:
+    result = inferd.run("bench", "--runs", "20", "--config", inferd.configure([FLOAT]))
+    assert result.returncode == 0, result
+    (model,) = json.loads(result.stdout)["models"]
+    assert model["runs"] == 20
+    assert 0 < model["min_ms"] <= model["median_ms"] <= model["p99_ms"]
+    assert model["load_ms"] > 0
+    assert model["rss_kib"] > 1000
 
 
-def test_a_port_in_use_is_said(inferd_build: Path, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        path = config(tmp_path, port, FIXTURES / "good-float")
-        done = inferd(inferd_build, "serve", "--config", path)
-    assert done.returncode == 2
-    assert done.stderr == f"inferd: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+@pytest.mark.parametrize("name", ["digest-mismatch", "extra-file", "missing-file-symlink"])
+@pytest.mark.parametrize("verb", ["serve", "selftest", "bench"])
+def test_a_damaged_bundle_is_refused(inferd: Inferd, verb: str, name: str) -> None:
+    folder = FIXTURES / f"invalid-{name}"
+    message = refusal(inferd, verb, "--config", inferd.configure([folder]))
+    assert message.startswith(f"{folder}: {name.removesuffix('-symlink')}: ")
 
 
-def test_wrong_words(inferd_build: Path) -> None:
-    assert inferd(inferd_build, "dance").stderr == (
-        "inferd: unknown verb dance; try inferd --help\n"
+def test_a_configuration_that_cannot_work(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT], runtimes={"onnxruntime": "/no/such.so"})
+    assert refusal(inferd, "serve", "--config", config).startswith("cannot load /no/such.so: ")
+    config = inferd.configure([FLOAT], runtimes={"onnxruntime": "libm.so.6"})
+    assert refusal(inferd, "serve", "--config", config) == (
+        "libm.so.6: not an ONNX Runtime with API version 21"
     )
-    assert inferd(inferd_build, "--help").stdout.startswith("usage: inferd VERB")
-    assert inferd(inferd_build, "serve", "--nope", "1").returncode == 2
+    config = inferd.configure([FLOAT], runtimes={})
+    assert refusal(inferd, "serve", "--config", config) == "runtimes names no path for onnxruntime"
+    config = inferd.configure([FLOAT, FLOAT])
+    assert refusal(inferd, "serve", "--config", config) == f"{FLOAT}: fixture is loaded already"
+    config = inferd.configure([FLOAT], model={"device": "npu"})
+    assert refusal(inferd, "serve", "--config", config) == (
+        "fixture: no provider for the device npu, and falling back to the CPU is denied"
+    )
+    config = inferd.configure([FLOAT], model={"memory_limit": 1})
+    message = refusal(inferd, "serve", "--config", config)
+    assert message.startswith("fixture: loading took ")
+    assert message.endswith(" bytes, the limit is 1")
+    config = inferd.configure([FLOAT], listen="somewhere")
+    assert refusal(inferd, "serve", "--config", config) == (
+        f"{config}: listen: somewhere is not ADDRESS:PORT with IPv4"
+    )
+    config.write_text("{")
+    assert refusal(inferd, "serve", "--config", config) == f"{config}: not JSON at byte 2"
+
+
+def test_a_model_that_is_not_that_of_bundle_json(inferd: Inferd) -> None:
+    tensor = {"name": "x0", "dtype": "float32", "shape": [-1, 3]}
+    for changed, why in (
+        ({**tensor, "name": "other"}, "golden-mismatch"),
+        ({**tensor, "dtype": "int32"}, "golden-mismatch"),
+    ):
+        folder = copy(inferd, f"bundle {len(str(changed))}", inputs=[changed])
+        message = refusal(inferd, "selftest", "--config", inferd.configure([folder]))
+        assert message.startswith(f"{folder}: {why}: ")
+
+
+def test_a_denied_fallback_that_is_allowed(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT], model={"device": "npu", "fallback": "allow"})
+    result = inferd.run("selftest", "--config", config)
+    assert json.loads(result.stdout)["models"][0]["provider"] == "CPUExecutionProvider"
+
+
+def test_a_port_in_use(inferd: Inferd) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        config = inferd.configure([FLOAT])
+        assert refusal(inferd, "serve", "--config", config, INFERD_LISTEN=address) == (
+            f"cannot listen on {address}: Address already in use"
+        )
+
+
+def test_an_address_of_another_host(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT], listen="192.0.2.1:8080")
+    assert refusal(inferd, "serve", "--config", config) == (
+        "cannot listen on 192.0.2.1:8080: Cannot assign requested address"
+    )
+
+
+def test_a_ready_file_that_cannot_be_written(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT])
+    assert refusal(inferd, "serve", "--config", config, "--ready-file", "/no/such/ready") == (
+        "cannot write /no/such/ready"
+    )
+
+
+def test_the_configuration_by_environment(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT])
+    assert inferd.run("selftest", INFERD_CONFIG=str(config)).returncode == 0
+
+
+def test_stop(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([FLOAT])) as server:
+        assert server.client.get("/v2/health/ready").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        output, errors = server.process.communicate(timeout=10)
+    assert server.process.returncode == 0, errors
+    assert errors == ""
+    assert not server.ready.exists()
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {"level": "info", "message": f"listening on {server.address}"},
+        {"level": "info", "message": "stopping"},
+    ]
+
+
+def test_killed_and_started_again_on_the_same_port(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT])
+    for _ in range(3):
+        with inferd.serve(config) as server:
+            assert server.client.get("/v2/health/live").status_code == 200
+            os.kill(server.process.pid, signal.SIGKILL)
+            server.process.wait(5)
+
+
+def test_several_models(inferd: Inferd) -> None:
+    bundles = [copy(inferd, name, name=name) for name in ("one", "two")]
+    with inferd.serve(inferd.configure(bundles)) as server:
+        for name in ("one", "two"):
+            answer = server.client.post(f"/v2/models/{name}/infer", json={"inputs": X})
+            assert answer.json()["model_name"] == name
+        assert server.client.get("/v2/models/three").status_code == 404
+
+
+def test_a_client_that_leaves_and_one_that_is_slow(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([FLOAT])) as server:
+        host, port = server.address.split(":")
+        slow = socket.create_connection((host, int(port)))
+        slow.sendall(b"POST /v2/models/fixture/infer HTTP/1.1\r\nHost: a\r\nContent-Le")
+        for _ in range(50):
+            body = json.dumps({"inputs": X}).encode()
+            with socket.create_connection((host, int(port))) as gone:
+                gone.sendall(
+                    b"POST /v2/models/fixture/infer HTTP/1.1\r\nHost: a\r\n"
+                    b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+                )
+        assert server.client.post("/v2/models/fixture/infer", json={"inputs": X}).is_success
+        slow.close()
+    time.sleep(0)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{server.address}/v2")
