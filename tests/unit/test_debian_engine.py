@@ -179,6 +179,16 @@ def test_partitions_are_aligned(tmp_path: Path) -> None:
     assert disk.layout([part, data]) == [(1 << 20, 1 << 20), (2 << 20, 3 << 20)]
 
 
+def test_what_is_not_done_is_told(tmp_path: Path) -> None:
+    (tmp_path / "camera.cfg").touch()
+    build = make_build(tmp_path, "qemuarm64", "kernel: {fragments: [camera.cfg]}\n")
+    assert [str(problem) for problem in config.ignored(build)] == [
+        f"{tmp_path / 'firmware.yaml'}:6:10: kernel.fragments: "
+        "the engine debian takes Debian's kernel as it is and applies none"
+    ]
+    assert not list(config.ignored(make_build(tmp_path, "qemuarm64")))
+
+
 class FullArchive(Archive):
     """An archive that has every package but `nope`."""
 

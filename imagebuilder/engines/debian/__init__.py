@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imagebuilder.artifact import Artifacts
 from imagebuilder.engines.debian.collect import collect
+from imagebuilder.engines.debian.config import ignored
 from imagebuilder.engines.debian.packages import lock_packages
 from imagebuilder.engines.debian.steps import ACTIONS, Tools
 from imagebuilder.engines.debian.steps_plan import make_plan
@@ -24,7 +25,9 @@ class DebianEngine:
     variant = "dev"
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
-        """Pin the packages that the build lacks."""
+        """Pin the packages that the build lacks; warn of what the engine does not do."""
+        for problem in ignored(build):
+            archive.fetcher.log.warning(str(problem))
         return lock_packages(build, archive, update=update, strict=strict)
 
     def plan(self, build: Build) -> Plan:

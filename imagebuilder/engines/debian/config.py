@@ -19,6 +19,13 @@ SERVICE_KEYS = {"execstart", "user", "environment", "restart", "type", "restarts
 """What a [Service] may say here; this engine tests the application, not the unit."""
 
 
+def ignored(build: Build) -> Iterator[Problem]:
+    """What the manifest asks for and only another engine does."""
+    if build.manifest.kernel.fragments:
+        what = "the engine debian takes Debian's kernel as it is and applies none"
+        yield build.manifest.problem(("kernel", "fragments"), what)
+
+
 def runtime_path(model: BuildModel) -> str:
     """Where a model's runtime library lies on the device."""
     source = model.target.debian
