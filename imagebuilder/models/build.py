@@ -191,6 +191,10 @@ def measure(
     from imagebuilder.models.seal import Optimized
 
     evaluation = load_split(source, source.data.evaluation, ("data", "evaluation"), files)
+    wanted = max(check.samples for check in source.checks)
+    if len(evaluation) < wanted:
+        what = f"wants {wanted} golden samples, evaluation has {len(evaluation)}"
+        raise UserError(source.file.problem(("checks",), what))
     calibration = None
     if source.data.calibration is not None:
         calibration = load_split(source, source.data.calibration, ("data", "calibration"), files)

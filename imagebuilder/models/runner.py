@@ -66,5 +66,6 @@ def wilson(percent: float, samples: int) -> tuple[float, float]:
 
 
 def spread(samples: int, wanted: int) -> Sequence[int]:
-    """`wanted` positions evenly spread over `samples`."""
-    return [index * samples // wanted for index in range(min(wanted, samples))]
+    """`wanted` positions evenly spread over `samples`, all of them if there are fewer."""
+    count = min(wanted, samples)
+    return [index * samples // count for index in range(count)]

@@ -1,0 +1,173 @@
+"""Models: the pure parts, and what unfit models and data lead to."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from imagebuilder.bundle.format import Accuracy
+from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
+from imagebuilder.errors import BuildError, UserError
+from imagebuilder.models.build import check_floor, check_model
+from imagebuilder.models.data import load_split
+from imagebuilder.models.inspect import ModelInfo, Port, inspect_model, peak
+from imagebuilder.models.runner import spread, top1, wilson
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float" / "model.onnx"
+
+BUNDLE = """\
+format: 1
+name: tiny
+version: "1"
+task: classification
+license: {code: MIT, weights: MIT}
+source: {path: model.onnx}
+inputs: [{name: x, dtype: float32, shape: [-1, 2]}]
+outputs: [{name: y, dtype: float32, shape: [-1, 3]}]
+data: {recipe: data.py, evaluation: test}
+accuracy: {metric: top1, min: 90, max_drop: 1}
+checks: [{kind: tensors}]
+"""
+
+
+def source(tmp_path: Path, recipe: str = "") -> BundleSource:
+    folder = tmp_path / "tiny"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(FIXTURE, folder / "model.onnx")
+    (folder / "data.py").write_text("import numpy as np\n" + recipe)
+    (folder / "bundle.yaml").write_text(BUNDLE)
+    return load_bundle_source(folder / "bundle.yaml")
+
+
+def split_error(tmp_path: Path, inputs: str, labels: str) -> str:
+    recipe = f"def load(split, sources):\n    return {inputs}, np.array({labels})\n"
+    with pytest.raises(UserError) as caught:
+        load_split(source(tmp_path, recipe), "test", ("data", "evaluation"), {})
+    return str(caught.value).split("data.evaluation: ")[1]
+
+
+X = "{'x': np.zeros((2, 2), np.float32)}"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        ("{}", "[0, 1]", "the split 'test' must give the inputs x"),
+        (X, "[]", "the split 'test' has no samples"),
+        (X, "[0, 0]", "the split 'test' has samples of one class only"),
+        (X, "[0, 3]", "the split 'test' has labels outside 0 to 2"),
+        (X, "[0, 1, 2]", "the split 'test' gives x with shape (2, 2), not ('N', 2)"),
+        (X.replace("float32", "float64"), "[0, 1]",
+         "the split 'test' gives x as float64, not float32"),
+        (X.replace("zeros((2, 2)", "full((2, 2), np.nan"), "[0, 1]",
+         "the split 'test' has a value in x that is no number"),
+    ],
+)  # fmt: skip
+def test_unfit_data(tmp_path: Path, inputs: str, labels: str, message: str) -> None:
+    assert split_error(tmp_path, inputs, labels) == message
+
+
+def test_a_recipe_that_fails(tmp_path: Path) -> None:
+    made = source(tmp_path, "def load(split, sources):\n    return sources['x']\n")
+    with pytest.raises(BuildError, match=r"load\('test'\) failed: 'x'"):
+        load_split(made, "test", ("data", "evaluation"), {})
+
+
+def info(inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> ModelInfo:
+    return ModelInfo(8, 17, inputs, outputs, {}, 0, 0, 0, 0)
+
+
+def test_a_model_that_is_not_what_was_declared(tmp_path: Path) -> None:
+    made = source(tmp_path)
+    other = info((Port("x", "float64", ("batch", 4)),), (Port("z", "float32", (1, 3)),))
+    with pytest.raises(UserError) as caught:
+        check_model(made, other)
+    assert [str(p).split("bundle.yaml:")[1] for p in caught.value.problems] == [
+        "7:20: inputs[0].dtype: the model has float64, not float32",
+        "8:12: outputs[0].name: the model has no output 'y'\n  hint: it has z",
+        "8:1: outputs: the model also has 'z'",
+    ]
+
+
+def test_shapes_that_were_not_fixed(tmp_path: Path) -> None:
+    made = source(tmp_path)
+    free = info((Port("x", "float32", ("batch", "width")),), (Port("y", "float32", ("batch", 3)),))
+    with pytest.raises(UserError) as caught:
+        check_model(made, free)
+    assert str(caught.value).endswith(
+        "inputs[0].shape: the model has ['batch', 'width'], not [-1, 2]\n"
+        "  hint: the step fix-shapes gives free axes the declared sizes"
+    )
+
+
+def test_the_floor(tmp_path: Path) -> None:
+    made = source(tmp_path)
+    good = Accuracy("top1", 95.0, 94.5, 500, 90.0, 1.0)
+    check_floor(made, good, "int8 static all operators")
+    with pytest.raises(BuildError) as caught:
+        check_floor(made, dataclasses.replace(good, optimized=8.8), "int8 static all operators")
+    assert str(caught.value) == (
+        "tiny: top1 8.80 % after int8 static all operators, 95.00 % before, on 500 samples: "
+        "below the floor of 90 %\n"
+        "  hint: quantize fewer `operators`, exclude nodes, or use `quantize: dynamic`"
+    )
+    with pytest.raises(BuildError, match="lost more than 1 points"):
+        check_floor(made, dataclasses.replace(good, optimized=93.0), "x")
+
+
+def test_inspect() -> None:
+    found = inspect_model(FIXTURE)
+    assert (found.ir, found.opset, found.parameters) == (8, 17, 6)
+    assert found.inputs == (Port("x0", "float32", ("batch", 3)),)
+    assert found.operators == {"MatMul": 1}
+    assert (found.weights_bytes, found.activation_bytes) == (24, 12 + 8)
+
+
+def test_activations_are_counted_while_they_live() -> None:
+    nodes = [(["x"], ["a"]), (["a"], ["b"]), (["a", "b"], ["y"])]
+    assert peak(nodes, {"x": 1, "a": 10, "b": 100, "y": 1000}, {"y"}) == 1110
+
+
+@pytest.mark.parametrize("raw", [b"\0" * 10, b"\x08" * 1000, b"{}", b"PK\3\4" + b"x" * 50])
+def test_what_is_no_model_is_an_error(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"x\.onnx: not a valid ONNX model"):
+        inspect_model(path)
+
+
+def test_gigantic_shapes_do_not_hurt(tmp_path: Path) -> None:
+    big = [1 << 40, 1 << 40]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, big)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, big)],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph), tmp_path / "x.onnx")
+    assert inspect_model(tmp_path / "x.onnx").activation_bytes > 1 << 80
+
+
+@given(st.floats(0, 100), st.integers(1, 10000))
+@settings(max_examples=200)
+def test_intervals_hold_the_score(percent: float, samples: int) -> None:
+    low, high = wilson(percent, samples)
+    assert 0 <= low <= percent + 1e-9
+    assert percent - 1e-9 <= high <= 100
+
+
+@given(st.integers(1, 1000), st.integers(1, 64))
+def test_samples_are_spread(samples: int, wanted: int) -> None:
+    found = spread(samples, wanted)
+    assert len(set(found)) == min(samples, wanted)
+    assert max(found) < samples
+
+
+def test_top1() -> None:
+    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+    assert top1(scores, np.array([1, 0, 0, 1])) == 75.0
