@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 namespace inferd {
 namespace {
@@ -116,8 +117,8 @@ Result<Tensor> read_input(const Json& item, const TensorSpec& spec) {
         return bad(name + ": data must be a list");
     }
     Tensor tensor{name, spec.dtype, std::move(*shape), {}};
+    // Grows with the data: the shape alone is only a claim.
     const std::size_t bytes = *count * info(spec.dtype).size;
-    tensor.data.reserve(bytes);
     if (!flatten(spec.dtype, tensor.data, item["data"], bytes)) {
         return bad(name + ": data has a value that is no " +
                    std::string(info(spec.dtype).protocol) + ", or too many values");
@@ -150,6 +151,17 @@ Result<std::vector<std::string>> read_outputs(const Json& body, const Descriptio
         names.push_back(name.get<std::string>());
     }
     return names;
+}
+
+// The runtimes' own complaints about this would look like a fault of the server.
+bool same_batch(const std::vector<Tensor>& inputs, const Description& description) {
+    std::optional<std::int64_t> batch;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        if (description.inputs[i].shape[0] != -1) continue;
+        if (batch.value_or(inputs[i].shape[0]) != inputs[i].shape[0]) return false;
+        batch = inputs[i].shape[0];
+    }
+    return true;
 }
 
 Json values(const Tensor& tensor) {
@@ -210,6 +222,9 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
         if (!tensor) return tensor.error();
         request.inputs.push_back(std::move(*tensor));
     }
+    if (!same_batch(request.inputs, description)) {
+        return bad("the free axes of the inputs have different sizes");
+    }
     auto outputs = read_outputs(*body, description);
     if (!outputs) return outputs.error();
     request.outputs = std::move(*outputs);
@@ -258,9 +273,11 @@ std::size_t request_limit(const Description& description) {
         auto shape = spec.shape;
         if (!shape.empty() && shape[0] == -1) shape[0] = kMaxBatch;
         const auto count = element_count(shape).value_or(kMaxRequest);
-        total += std::min(count, kMaxRequest) * kBytesPerElement;
+        // No sum overflows where sizes have 32 bits.
+        total += std::min(count, kMaxRequest / kBytesPerElement) * kBytesPerElement;
+        total = std::min(total, kMaxRequest);
     }
-    return std::min(total, kMaxRequest);
+    return total;
 }
 
 }  // namespace inferd

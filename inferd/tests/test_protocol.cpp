@@ -137,6 +137,8 @@ TEST_CASE("the limit of a request grows with the model and ends") {
     CHECK(request_limit(description) > small);
     description.inputs[0].shape = {0x7fffffff, 0x7fffffff, 0x7fffffff};
     CHECK(request_limit(description) == 64 << 20);
+    description.inputs.assign(64, description.inputs[0]);
+    CHECK(request_limit(description) == 64 << 20);
 }
 
 }  // namespace
