@@ -1,0 +1,97 @@
+"""More requests than the server takes, by a model that needs its time."""
+
+import hashlib
+import json
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from inferd_host import FIXTURES, Inferd, Running
+from onnx import TensorProto, helper, numpy_helper
+
+pytestmark = pytest.mark.inferd
+
+TURNS = 20_000
+REQUESTS = 100
+QUEUE = 64
+BODY = json.dumps(
+    {"inputs": [{"name": "x0", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+).encode()
+REQUEST = (
+    b"POST /v2/models/fixture/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+)
+
+
+def slow_model() -> bytes:
+    """The model of good-float, after a loop that changes nothing."""
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Abs", ["v"], ["v2"])],
+        "body",
+        [info("i", TensorProto.INT64, []), info("go", TensorProto.BOOL, []),
+         info("v", TensorProto.FLOAT, ["batch", 3])],
+        [info("go_on", TensorProto.BOOL, []), info("v2", TensorProto.FLOAT, ["batch", 3])],
+    )  # fmt: skip
+    weight = np.arange(6, dtype=np.float32).reshape(3, 2) / 4
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["turns", "", "x0"], ["x"], body=body),
+         helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "slow",
+        [info("x0", TensorProto.FLOAT, ["batch", 3])],
+        [info("y", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(np.int64(TURNS), "turns"), numpy_helper.from_array(weight, "w")],
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(made)
+    return bytes(made.SerializeToString())
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "slow"
+    shutil.copytree(FIXTURES / "good-float", folder)
+    raw = slow_model()
+    (folder / "model.onnx").write_bytes(raw)
+    description = json.loads((folder / "bundle.json").read_text())
+    entry = {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    description["files"]["model.onnx"] = entry
+    (folder / "bundle.json").write_text(json.dumps(description))
+    return folder
+
+
+def send_all(server: Running) -> list[socket.socket]:
+    host, port = server.address.split(":")
+    connections = []
+    for _ in range(REQUESTS):
+        connection = socket.create_connection((host, int(port)), timeout=30)
+        connection.sendall(REQUEST)
+        connections.append(connection)
+    return connections
+
+
+def read(connection: socket.socket) -> tuple[int, bytes]:
+    with connection:
+        parts = iter(lambda: connection.recv(65536), b"")
+        raw = b"".join(parts)
+    return int(raw.split(b" ", 2)[1]), raw
+
+
+def test_a_full_queue_and_a_stop_with_requests_waiting(inferd: Inferd, bundle: Path) -> None:
+    with inferd.serve(inferd.configure([bundle])) as server:
+        connections = send_all(server)
+        assert server.client.get("/v2/health/live").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        answers = [read(connection) for connection in connections]
+    done = [raw for status, raw in answers if status == 200]
+    refused = [raw for status, raw in answers if status == 503]
+    assert len(done) + len(refused) == REQUESTS
+    assert len(done) >= QUEUE
+    assert all(b'"data":[4.0,5.5]' in raw for raw in done)
+    full = [raw for raw in refused if b'{"error":"the queue is full"}' in raw]
+    assert full
+    assert all(b"\r\nRetry-After: 1\r\n" in raw for raw in full)
