@@ -159,8 +159,11 @@ def block_ranges(used: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _range(stream: BinaryIO, first: int, last: int) -> tuple[int, int, str]:
+    digest = hashlib.sha256()
     stream.seek(first * BLOCK)
-    return first, last, hashlib.sha256(stream.read((last + 1 - first) * BLOCK)).hexdigest()
+    for _ in range(first, last + 1):
+        digest.update(stream.read(BLOCK))
+    return first, last, digest.hexdigest()
 
 
 def _bmap_text(size: int, ranges: Sequence[tuple[int, int, str]]) -> str:
