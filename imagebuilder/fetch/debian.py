@@ -107,6 +107,11 @@ class Archive:
             packages = sorted(parse_packages(_show(apt, names)))
         except CommandFailed as error:
             raise _refusal(error, suite, request) from error
+        # apt-cache ends well when it has some of the packages that were asked for.
+        found = {package.name for package in packages}
+        for name in names:
+            if name.split("=")[0] not in found:
+                raise UnknownPackage(name, suite)
         return PackageSet(suite, arch, tuple(request), tuple(packages))
 
     def fetch(self, package: Package) -> Path:
