@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -51,7 +52,9 @@ def build() -> Path:
     ]
     if missing:
         pytest.skip(f"not run: {', '.join(missing)} is not installed")
-    folder = default_cache().root / "inferd-host"
+    # Checkouts share the cache, not the build.
+    checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+    folder = default_cache().root / "tests" / f"inferd-{checkout}"
     settings = {
         "CMAKE_BUILD_TYPE": "RelWithDebInfo",
         "INFERD_TESTS": "ON",
@@ -59,17 +62,9 @@ def build() -> Path:
         "INFERD_ONNXRUNTIME_INCLUDE": str(runtime_header()),
     }
     words = [f"-D{key}={value}" for key, value in settings.items()]
-    # The tree may stand in another folder than the last time.
-    fresh = ["--fresh"] if _other_source(folder) else []
-    _run("cmake", "-S", ROOT / "inferd", "-B", folder, "-G", "Ninja", *fresh, *words)
+    _run("cmake", "-S", ROOT / "inferd", "-B", folder, "-G", "Ninja", *words)
     _run("cmake", "--build", folder)
     return folder
-
-
-def _other_source(folder: Path) -> bool:
-    cache = folder / "CMakeCache.txt"
-    line = f"inferd_SOURCE_DIR:STATIC={ROOT / 'inferd'}\n"
-    return cache.exists() and line not in cache.read_text("utf-8")
 
 
 def _run(*argv: str | Path) -> None:
