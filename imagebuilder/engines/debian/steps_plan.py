@@ -51,7 +51,8 @@ def make_plan(build: Build) -> Plan:
     steps.append(Step("disk", "disk", disk, {}, tuple(after), tools))
     steps.append(Step("compress", "compress", {"level": 9}, {}, ("disk",), {"revision": REVISION}))
     listing = {**_packages(build, "image"), "kernel": _packages(build, "kernel")["packages"],
-               "runtimes": _runtimes(build)}  # fmt: skip
+               "runtimes": _runtimes(build),
+               "models": {m.request.bundle: m.bundle.digest for m in build.models}}  # fmt: skip
     steps.append(Step("packages", "packages", listing, {}, ("kernel",), {"revision": REVISION}))
     return Plan("debian", tuple(steps))
 
