@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from imagebuilder.catalog import shipped
 from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.cli.build import engine_option, locked_option, output_option
 from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder
-from imagebuilder.engines.debian.packages import tool_set
+from imagebuilder.engines.locking import emulator, emulator_role, lock_packages, tool_set
 from imagebuilder.errors import EXIT_FAILED, BuildError, UserError
 from imagebuilder.fetch.debian import Archive
 from imagebuilder.hosttools import unpack_tools
@@ -124,13 +125,15 @@ def make_session(
     app: App, build: Build, artifacts: Artifacts, archive: Archive, boot: str
 ) -> Session:
     """What to boot; fetches QEMU if it is not there yet."""
-    if build.machine.qemu is None:
+    qemu = build.machine.qemu
+    if qemu is None:
         raise UserError(f"QEMU has no stand-in for {build.machine.name}")
-    if boot == "disk" and build.machine.qemu.firmware_code is None:
+    if boot == "disk" and qemu.firmware_code is None:
         raise UserError(f"{build.machine.name} does not boot by itself", hint="use --boot direct")
-    packages = tool_set(build, f"qemu-{build.machine.name}")
-    tools = unpack_tools(packages, archive, app.fetcher.cache)
-    guest = Guest(artifacts, build.machine.qemu, tools, boot, artifacts.folder)
+    lock = lock_packages(build, emulator(build), archive, update=False, strict=False)
+    build = dataclasses.replace(build, lock=lock)
+    tools = unpack_tools(tool_set(build, emulator_role(build)), archive, app.fetcher.cache)
+    guest = Guest(artifacts, qemu, tools, boot, artifacts.folder)
     budget = sum(size for _, size in memory_budget(build.models)) - SYSTEM_MEMORY
     return Session(guest, app.fetcher.cache, budget)
 

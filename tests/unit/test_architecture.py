@@ -13,6 +13,7 @@ ROWS = (
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),
     ("resolve", "plan", "hosttools"),
+    ("devicefiles",),
     ("kasproject", "executor", "models", "target", "crossbuild"),
     ("engines", "report", "export"),
     ("testing",),

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.catalog import make_catalog
+from imagebuilder.devicefiles import image_info, json_text, server_config
+from imagebuilder.engines import locking
 from imagebuilder.engines.debian import config, disk, kernel, licenses, packages, steps, steps_plan
 from imagebuilder.engines.debian.tree import Tree, merged_usr
 from imagebuilder.errors import UserError
@@ -61,7 +63,7 @@ def make_build(tmp_path: Path, machine: str, extra: str = "") -> Build:
             Package(name, "1", request.arch, f"pool/{name}.deb", 1, "0" * 64)
             for name in request.names
         )
-        lock = packages._store(
+        lock = locking._store(
             lock, request, PackageSet(request.suite, request.arch, request.names, made)
         )
     return dataclasses.replace(build, lock=lock)
@@ -96,7 +98,7 @@ def test_rendered_files(tmp_path: Path, golden) -> None:
     build = make_build(tmp_path, "qemuarm64", extra)
     text = "\n".join([
         config.inittab(build), config.os_release(build),
-        config.json_text(config.server_config(build)), config.json_text(config.image_info(build)),
+        json_text(server_config(build, config.libraries(build))), json_text(image_info(build)),
         config.passwd(), config.group(), steps_plan.command_line(build),
     ])  # fmt: skip
     golden("debian-files.txt", text + "\n")
@@ -211,26 +213,31 @@ def versions(lock: Lock, role: str) -> set[str]:
     return {package.version for package in lock.packages["qemuarm64"][role].packages}
 
 
+def lock_packages(build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
+    requests = packages.requests(build)
+    return locking.lock_packages(build, requests, archive, update=update, strict=strict)
+
+
 def test_only_what_changed_is_resolved_again(tmp_path: Path, archive: Archive) -> None:
     build = make_build(tmp_path, "qemuarm64")
-    lock = packages.lock_packages(build, archive, update=False, strict=False)
+    lock = lock_packages(build, archive, update=False, strict=False)
     assert lock == build.lock
     other = make_build(tmp_path, "qemuarm64", "debian: {packages: [htop]}\n")
     old = dataclasses.replace(other, lock=build.lock)
-    lock = packages.lock_packages(old, archive, update=False, strict=False)
+    lock = lock_packages(old, archive, update=False, strict=False)
     assert (versions(lock, "image"), versions(lock, "kernel")) == ({"2"}, {"1"})
     assert "htop" in lock.packages["qemuarm64"]["image"].request
-    lock = packages.lock_packages(build, archive, update=True, strict=False)
+    lock = lock_packages(build, archive, update=True, strict=False)
     assert versions(lock, "kernel") == {"2"}
     with pytest.raises(UserError, match="the lock has no packages for image of qemuarm64"):
-        packages.lock_packages(old, archive, update=False, strict=True)
+        lock_packages(old, archive, update=False, strict=True)
 
 
 def test_an_unknown_package_is_located(tmp_path: Path, archive: Archive) -> None:
     build = make_build(tmp_path, "qemuarm64", "debian: {packages: [htop, nope]}\n")
     empty = dataclasses.replace(build, lock=Lock())
     with pytest.raises(UserError) as caught:
-        packages.lock_packages(empty, archive, update=False, strict=False)
+        lock_packages(empty, archive, update=False, strict=False)
     place = f"{tmp_path / 'firmware.yaml'}:6:27: debian.packages[1]"
     assert str(caught.value) == f"{place}: Debian trixie has no package nope"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from imagebuilder.artifact import Artifacts
 from imagebuilder.engines.debian.collect import collect
 from imagebuilder.engines.debian.config import ignored
-from imagebuilder.engines.debian.packages import lock_packages
+from imagebuilder.engines.debian.packages import requests
 from imagebuilder.engines.debian.steps import ACTIONS, Tools
 from imagebuilder.engines.debian.steps_plan import make_plan
+from imagebuilder.engines.locking import lock_packages
 from imagebuilder.executor import Action
 from imagebuilder.fetch.debian import Archive
 from imagebuilder.lock import Lock
@@ -28,7 +29,7 @@ class DebianEngine:
         """Pin the packages that the build lacks; warn of what the engine does not do."""
         for problem in ignored(build):
             archive.fetcher.log.warning(str(problem))
-        return lock_packages(build, archive, update=update, strict=strict)
+        return lock_packages(build, requests(build), archive, update=update, strict=strict)
 
     def plan(self, build: Build) -> Plan:
         """The steps of the build."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import configparser
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from imagebuilder import device
 from imagebuilder.errors import Location, Problem, UserError
@@ -33,39 +31,9 @@ def runtime_path(model: BuildModel) -> str:
     return source.path or f"/usr/lib/lib{model.runtime.name}.so"
 
 
-def server_config(build: Build) -> dict[str, Any]:
-    """/etc/inferd.json (device contract)."""
-    return {
-        "format": 1,
-        "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
-        "metrics": build.manifest.server.metrics,
-        "state": device.SERVER_STATE_PATH,
-        "runtimes": {model.runtime.name: runtime_path(model) for model in build.models},
-        "models": [
-            {
-                "bundle": f"{device.MODELS_PATH}/{model.request.bundle}",
-                "device": model.request.device,
-                "fallback": model.request.fallback,
-                "threads": model.request.threads,
-                "memory_limit": model.request.memory_limit,
-            }
-            for model in build.models
-        ],
-    }
-
-
-def image_info(build: Build) -> dict[str, Any]:
-    """/etc/imagebuilder/image.json (device contract)."""
-    manifest = build.manifest
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "compatible": manifest.compatible,
-        "machine": build.machine.name,
-        "engine": build.engine,
-        "variant": build.variant,
-        "models": {model.request.bundle: model.bundle.digest for model in build.models},
-    }
+def libraries(build: Build) -> dict[str, str]:
+    """Runtime → path of its library on the device."""
+    return {model.runtime.name: runtime_path(model) for model in build.models}
 
 
 def os_release(build: Build) -> str:
@@ -147,8 +115,3 @@ def passwd() -> str:
 def group() -> str:
     """/etc/group."""
     return "".join(f"{name}:x:{uid}:\n" for name, uid in USERS.items())
-
-
-def json_text(data: Any) -> str:
-    """JSON with sorted keys, two spaces, one newline at the end."""
-    return json.dumps(data, indent=2, sort_keys=True) + "\n"

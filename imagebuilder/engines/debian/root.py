@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from imagebuilder import device
+from imagebuilder.devicefiles import image_info, json_text, server_config
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.tree import Tree
 from imagebuilder.resolve import Build
@@ -74,8 +75,8 @@ def _add_configuration(tree: Tree, build: Build) -> None:
     tree.link("etc/resolv.conf", "/run/resolv.conf")
     tree.link("etc/machine-id", "/data/machine-id")
     tree.link("etc/mtab", "/proc/mounts")
-    tree.file(device.SERVER_CONFIG_PATH, config.json_text(config.server_config(build)))
-    tree.file(device.IMAGE_PATH, config.json_text(config.image_info(build)))
+    tree.file(device.SERVER_CONFIG_PATH, json_text(server_config(build, config.libraries(build))))
+    tree.file(device.IMAGE_PATH, json_text(image_info(build)))
     for name in ("rc", "serve", "announce", "agent"):
         tree.file(f"{LIBEXEC}/{name}", data_file(name), 0o755)
     tree.file(f"{LIBEXEC}/udhcpc", data_file("udhcpc.script"), 0o755)

@@ -11,11 +11,13 @@ from pathlib import Path
 from imagebuilder import device
 from imagebuilder.catalog import shipped
 from imagebuilder.crossbuild import build_inferd
+from imagebuilder.devicefiles import json_text
 from imagebuilder.engines.debian import config, disk, root
 from imagebuilder.engines.debian.kernel import UnknownModule, extract_kernel
-from imagebuilder.engines.debian.packages import UEFI_BUILD, package_set, tool_set
+from imagebuilder.engines.debian.packages import UEFI_BUILD, package_set
 from imagebuilder.engines.debian.steps_plan import command_line, wanted_modules
 from imagebuilder.engines.debian.tree import Tree
+from imagebuilder.engines.locking import tool_set
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.executor import Work
 from imagebuilder.fetch.debian import Archive
@@ -200,7 +202,7 @@ def packages(tools: Tools, work: Work) -> None:
 
     kernel_text = (work.inputs["kernel"] / "copyright").read_text("utf-8", "replace")
     rows = package_list(tools.build, tools.packages("image"), kernel_text)
-    (work.output / "packages.json").write_text(config.json_text(rows))
+    (work.output / "packages.json").write_text(json_text(rows))
 
 
 ACTIONS: Mapping[str, Callable[[Tools, Work], None]] = {

@@ -10,9 +10,11 @@ from typing import Any
 from imagebuilder import device
 from imagebuilder.catalog import shipped
 from imagebuilder.crossbuild import source_digest, toolchain_version
+from imagebuilder.devicefiles import image_info, server_config
 from imagebuilder.engines.debian import config
-from imagebuilder.engines.debian.packages import package_set, tool_set
+from imagebuilder.engines.debian.packages import package_set
 from imagebuilder.engines.debian.root import data_file
+from imagebuilder.engines.locking import tool_set
 from imagebuilder.hosttools import toolbox_digest
 from imagebuilder.package import PackageSet
 from imagebuilder.plan import FileInput, Plan, Step
@@ -116,8 +118,8 @@ def _root_options(build: Build) -> dict[str, Any]:
     return {
         **_packages(build, "image"),
         "runtimes": _runtimes(build),
-        "server": config.server_config(build),
-        "info": config.image_info(build),
+        "server": server_config(build, config.libraries(build)),
+        "info": image_info(build),
         "inittab": config.inittab(build),
         "hostname": build.manifest.image.hostname,
         "scripts": {name: hashlib.sha256(data_file(name).encode()).hexdigest()

@@ -1,0 +1,50 @@
+"""Files on the device that every engine writes, rendered from a build. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from imagebuilder import device
+from imagebuilder.resolve import Build
+
+
+def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
+    """/etc/inferd.json (device contract); `libraries` are runtime → path on the device."""
+    return {
+        "format": 1,
+        "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
+        "metrics": build.manifest.server.metrics,
+        "state": device.SERVER_STATE_PATH,
+        "runtimes": dict(libraries),
+        "models": [
+            {
+                "bundle": f"{device.MODELS_PATH}/{model.request.bundle}",
+                "device": model.request.device,
+                "fallback": model.request.fallback,
+                "threads": model.request.threads,
+                "memory_limit": model.request.memory_limit,
+            }
+            for model in build.models
+        ],
+    }
+
+
+def image_info(build: Build) -> dict[str, Any]:
+    """/etc/imagebuilder/image.json (device contract)."""
+    manifest = build.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "compatible": manifest.compatible,
+        "machine": build.machine.name,
+        "engine": build.engine,
+        "variant": build.variant,
+        "models": {model.request.bundle: model.bundle.digest for model in build.models},
+    }
+
+
+def json_text(data: Any) -> str:
+    """JSON with sorted keys, two spaces, one newline at the end."""
+    return json.dumps(data, indent=2, sort_keys=True) + "\n"
