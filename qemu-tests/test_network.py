@@ -40,6 +40,11 @@ def test_ssh_takes_keys_only(target, artifacts):
     assert "Permission denied (publickey)" in done.stderr
 
 
+def test_commands_take_the_transport_that_was_asked_for(host, session):
+    over_ssh = host.check_output("echo $SSH_CONNECTION") != ""
+    assert over_ssh == (session.guest.ssh_key is not None)
+
+
 def test_no_packet_is_sent_that_nobody_asked_for(target):
     time.sleep(2)
     assert list(frames(target.packets)), "the dump holds DHCP at least"

@@ -29,6 +29,7 @@ from imagebuilder.report import (
 from imagebuilder.resolve import SYSTEM_MEMORY, Build, memory_budget
 from imagebuilder.run import run
 from imagebuilder.target.qemu import Guest
+from imagebuilder.target.ssh import find_key
 from imagebuilder.testing.session import Session, write_session
 
 boot_option = click.option(
@@ -47,17 +48,21 @@ TIMEOUT = 900.0
 @engine_option
 @locked_option
 @boot_option
+@click.option("--ssh-key", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              metavar="FILE", help="Private key to run commands on the target over ssh, by default "
+              "the file beside an authorized key, without .pub, if there is one.")  # fmt: skip
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
               help="JUnit file, by default build/junit.xml.")  # fmt: skip
 @output_option
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one for each option
     context: click.Context,
     manifest: Path,
     machines: tuple[str, ...],
     engine: str,
     locked: bool,
     boot: str,
+    ssh_key: Path | None,
     junit: Path | None,
     output: Path | None,
 ) -> None:
@@ -65,7 +70,8 @@ def command(
     app: App = context.obj
     asked = [ask(app, manifest, name, engine) for name in _machines(app, manifest, machines)]
     folder = output_folder(asked[0], output).parent
-    results = [_test(app, item, boot, locked=locked, output=output) for item in asked]
+    key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
+    results = [_test(app, item, boot, locked=locked, output=output, key=key) for item in asked]
     junit = junit or folder / "junit.xml"
     merge_junit([(r, folder / r.machine / "junit.xml") for r in results], junit)
     write_json(results, folder / "results.json")
@@ -101,7 +107,9 @@ def _machines(app: App, manifest: Path, asked: tuple[str, ...]) -> list[str | No
     return list(dict.fromkeys(names))
 
 
-def _test(app: App, asked: Asked, boot: str, *, locked: bool, output: Path | None) -> MachineResult:
+def _test(
+    app: App, asked: Asked, boot: str, *, locked: bool, output: Path | None, key: Path | None
+) -> MachineResult:
     app.log.info(f"== {asked.machine.name} ({asked.engine})")
     build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
     base = MachineResult(
@@ -111,7 +119,7 @@ def _test(app: App, asked: Asked, boot: str, *, locked: bool, output: Path | Non
         boot=boot,
         models=tuple(model.name for model in artifacts.models),
     )
-    session = make_session(app, build, artifacts, archive, boot)
+    session = make_session(app, build, artifacts, archive, boot, key=key)
     path = artifacts.folder / "session.json"
     write_session(session, path)
     try:
@@ -122,9 +130,15 @@ def _test(app: App, asked: Asked, boot: str, *, locked: bool, output: Path | Non
 
 
 def make_session(
-    app: App, build: Build, artifacts: Artifacts, archive: Archive, boot: str
+    app: App,
+    build: Build,
+    artifacts: Artifacts,
+    archive: Archive,
+    boot: str,
+    *,
+    key: Path | None = None,
 ) -> Session:
-    """What to boot; fetches QEMU if it is not there yet."""
+    """What to boot, and the key for commands over ssh; fetches QEMU if it is not there yet."""
     qemu = build.machine.qemu
     if qemu is None:
         raise UserError(f"QEMU has no stand-in for {build.machine.name}")
@@ -133,7 +147,7 @@ def make_session(
     lock = lock_packages(build, emulator(build), archive, update=False, strict=False)
     build = dataclasses.replace(build, lock=lock)
     tools = unpack_tools(tool_set(build, emulator_role(build)), archive, app.fetcher.cache)
-    guest = Guest(artifacts, qemu, tools, boot, artifacts.folder)
+    guest = Guest(artifacts, qemu, tools, boot, artifacts.folder, key)
     budget = sum(size for _, size in memory_budget(build.models)) - SYSTEM_MEMORY
     return Session(guest, app.fetcher.cache, budget)
 

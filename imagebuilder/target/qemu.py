@@ -1,4 +1,7 @@
-"""A target in QEMU: off → booting → ready, or failed once and for all."""
+"""A target in QEMU: off → booting → ready, or failed once and for all.
+
+Readiness comes over the console, commands then go over ssh where a key is given, else to the agent.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from imagebuilder.run import spawn
 from imagebuilder.target.agent import Agent, Output
 from imagebuilder.target.command import Channels, Forward, qemu_command
 from imagebuilder.target.console import Console
+from imagebuilder.target.ssh import Ssh
 
 BOOT_TIMEOUT = 180.0
 """Seconds to the first answer of the server, on a slow and busy host."""
@@ -27,13 +31,14 @@ BOOT_TIMEOUT = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What is booted and how."""
+    """What is booted and how; with `ssh_key`, a private key, commands go over ssh."""
 
     artifacts: Artifacts
     qemu: Qemu
     tools: Toolbox
     boot: str
     log_folder: Path
+    ssh_key: Path | None = None
 
 
 class TargetFailed(BuildError):
@@ -52,15 +57,15 @@ class QemuTarget:
         assert process.stdout is not None
         self.console = Console(process.stdout, guest.log_folder / "console.log")
         self._folder = folder
-        self._agent: Agent | None = None
+        self._transport: Agent | Ssh | None = None
         self._failure: TargetFailed | None = None
 
     def run(self, command: str, timeout: float = 60.0) -> Output:
         """Run a shell command on the target as root; `TargetFailed` when it is gone."""
         self._check()
-        assert self._agent is not None
+        assert self._transport is not None
         try:
-            return self._agent.run(command, timeout)
+            return self._transport.run(command, timeout)
         except BuildError as error:
             raise self._fail(str(error)) from error
 
@@ -77,10 +82,15 @@ class QemuTarget:
                     stage = next(reversed(self.console.stages), "power-on")
                     raise self._fail(f"not ready within {timeout:g} s, last stage: {stage}")
         try:
-            self._agent = Agent(self._folder / "agent")
-            self._agent.wait_ready(30)
+            self._transport = self._connect()
+            self._transport.wait_ready(30)
         except (OSError, BuildError) as error:
             raise self._fail(str(error)) from error
+
+    def _connect(self) -> Agent | Ssh:
+        if self.guest.ssh_key is not None and self.ssh_port is not None:
+            return Ssh(self.ssh_port, self.guest.ssh_key, self._folder)
+        return Agent(self._folder / "agent")
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -101,9 +111,9 @@ class QemuTarget:
         return self._failure
 
     def close(self) -> None:
-        """End the connection to the agent."""
-        if self._agent is not None:
-            self._agent.close()
+        """End the connection for commands."""
+        if self._transport is not None:
+            self._transport.close()
 
 
 @contextlib.contextmanager

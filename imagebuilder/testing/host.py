@@ -11,7 +11,7 @@ from imagebuilder.target.qemu import QemuTarget
 
 
 class TargetBackend(BaseBackend):  # type: ignore[misc]
-    """Runs testinfra's commands through the target's agent."""
+    """Runs testinfra's commands on the target, over its agent or ssh."""
 
     NAME = "imagebuilder"
     HAS_RUN_SALT = False

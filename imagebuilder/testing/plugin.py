@@ -62,6 +62,8 @@ def target(
     session: Session, record_testsuite_property: Callable[[str, object], None]
 ) -> Iterator[QemuTarget]:
     """The booted image; one boot for the whole run."""
+    transport = "virtio-serial" if session.guest.ssh_key is None else "ssh"
+    record_testsuite_property("transport", transport)
     with booted(session.guest) as found:
         for stage, seconds in found.console.stages.items():
             record_testsuite_property(f"boot.{stage}", seconds)

@@ -37,6 +37,7 @@ def write_session(session: Session, path: Path) -> None:
         "tools": {"root": str(guest.tools.root), "digest": guest.tools.digest},
         "boot": guest.boot,
         "log_folder": str(guest.log_folder),
+        "ssh_key": None if guest.ssh_key is None else str(guest.ssh_key),
         "cache": str(session.cache.root),
         "memory_budget": session.memory_budget,
     }  # fmt: skip
@@ -53,5 +54,6 @@ def read_session(path: Path) -> Session:
         tools=Toolbox(Path(data["tools"]["root"]), data["tools"]["digest"]),
         boot=data["boot"],
         log_folder=Path(data["log_folder"]),
+        ssh_key=None if data["ssh_key"] is None else Path(data["ssh_key"]),
     )
     return Session(guest, Cache(Path(data["cache"])), data["memory_budget"])

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(project: Path) -> Session:
+    """Tested over ssh, since the private key lies beside the public one."""
     done = imagebuilder("test", project / "firmware.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     return read_session(project / "build" / "qemuarm64" / "session.json")
@@ -115,6 +117,29 @@ def test_only_the_key_opens_ssh(project: Path, target: QemuTarget, ssh_port: int
     )
     assert done.returncode == 255
     assert re.search(r"Permission denied \(publickey\)", done.stderr)
+
+
+def test_the_same_tests_pass_over_both_transports(project: Path, session: Session) -> None:
+    key = project / "dev"
+    assert session.guest.ssh_key == key
+    by_ssh = transport_and_tests(project)
+    key.rename(project / "elsewhere")
+    try:
+        done = imagebuilder("test", project / "firmware.yaml", "--locked", "--output",
+                            project / "by agent")  # fmt: skip
+    finally:
+        (project / "elsewhere").rename(key)
+    assert done.returncode == 0, done.stdout + done.stderr
+    by_agent = transport_and_tests(project, "by agent")
+    assert (by_ssh[0], by_agent[0]) == ("ssh", "virtio-serial")
+    assert by_ssh[1] == by_agent[1]
+    assert len(by_ssh[1]) >= 15
+
+
+def transport_and_tests(project: Path, output: str = "build") -> tuple[str | None, list[str]]:
+    root = ET.parse(project / output / "qemuarm64" / "junit.xml").getroot()
+    properties = {p.get("name"): p.get("value") for p in root.iter("property")}
+    return properties["transport"], [str(case.get("name")) for case in root.iter("testcase")]
 
 
 def test_no_account_has_a_password(target: QemuTarget) -> None:

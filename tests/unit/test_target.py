@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from imagebuilder.artifact import Artifact, Artifacts, ImageModel, read_artifacts, write_artifacts
 from imagebuilder.catalog import make_catalog
-from imagebuilder.errors import UserError
+from imagebuilder.errors import BuildError, UserError
 from imagebuilder.report import MachineResult, merge_junit, read_junit, summary_rows
 from imagebuilder.target.command import Channels, Forward, qemu_command
 from imagebuilder.target.packets import frames, judge, unasked
+from imagebuilder.target.ssh import Ssh, find_key
 
 GUEST = bytes.fromhex("525400123456")
 ROUTER = bytes.fromhex("52550a000202")
@@ -54,6 +55,43 @@ def test_commands(machine: str, boot: str, golden) -> None:
     )
     words = qemu_command(artifacts(Path("/out é"), machine), qemu, FakeTools(), boot, channels)  # type: ignore[arg-type]
     golden(f"qemu-{machine}-{boot}.txt", "\n".join(words) + "\n")
+
+
+def test_the_key_beside_an_authorized_one_is_found(tmp_path: Path) -> None:
+    public = tmp_path / "dev.pub"
+    assert find_key((), None) is None
+    assert find_key((public, tmp_path / "keys"), None) is None
+    (tmp_path / "dev").write_text("private")
+    assert find_key((tmp_path / "none.pub", public), None) == tmp_path / "dev"
+    assert find_key((public,), tmp_path / "other") == tmp_path / "other"
+
+
+def test_a_key_that_opens_nothing(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(UserError) as caught:
+        find_key((), tmp_path / "dev")
+    assert str(caught.value) == (
+        f"--ssh-key {tmp_path}/dev: the image lets nobody in by ssh\n"
+        "  hint: name the public key in the manifest: image.ssh.authorized_keys"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        find_key((tmp_path / "dev.pub",), tmp_path / "dev")
+    assert str(caught.value) == (
+        f"testing over ssh with {tmp_path}/dev needs OpenSSH's program ssh\n"
+        "  hint: apt-get install openssh-client, or move the private key away"
+    )
+
+
+def test_what_ssh_says_is_told_apart_from_the_commands_code(tmp_path: Path, monkeypatch) -> None:
+    """Nobody listens at the port; a command may itself end with OpenSSH's code 255."""
+    with pytest.raises(BuildError, match=r"ssh: connect to host 127\.0\.0\.1 port 1: .*refused"):
+        Ssh(1, tmp_path / "key", tmp_path).run("true")
+    fake = tmp_path / "ssh"
+    fake.write_text("#!/bin/sh\necho out; exit 255\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = Ssh(1, tmp_path / "key", tmp_path).run("true")
+    assert (done.exit_code, done.stdout, done.stderr) == (255, b"out\n", b"")
 
 
 def frame(kind: int, payload: bytes, source: bytes = GUEST) -> bytes:
