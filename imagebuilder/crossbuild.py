@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
 from importlib import metadata
@@ -24,6 +25,8 @@ TARGETS = {
     "armv7": (f"arm-linux-gnueabihf.{GLIBC}", "generic+v7a", "arm-linux-gnueabihf"),
 }
 
+ARCHIVERS = ("ar", "ranlib")
+
 
 def build_inferd(
     source: Path, sysroot: Path, arch: str, build: Path, output: Path, *, zig_cache: Path
@@ -39,11 +42,23 @@ def build_inferd(
         "SOURCE_DATE_EPOCH": "0",
         "NINJA_STATUS": "",
     }
+    build.mkdir(parents=True, exist_ok=True)
+    for name in ARCHIVERS:
+        _write_archiver(build / name, name)
     run(configure_command(source, sysroot, arch, build), env=environment)
     run([tool("ninja"), "-C", build, "inferd"], env=environment)
     shutil.copyfile(build / "inferd", output)
     output.chmod(0o755)
     return output
+
+
+def _write_archiver(path: Path, name: str) -> None:
+    """Zig's `ar` and `ranlib` as programs of their own: CMake takes no arguments for them.
+
+    A host without binutils has no others.
+    """
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(str(_zig()))} {name} "$@"\n', "utf-8")
+    path.chmod(0o755)
 
 
 def configure_command(source: Path, sysroot: Path, arch: str, build: Path) -> list[str]:
@@ -56,6 +71,7 @@ def configure_command(source: Path, sysroot: Path, arch: str, build: Path) -> li
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": arch,
         "CMAKE_CXX_COMPILER": compiler,
+        **{f"CMAKE_{name.upper()}": str(build / name) for name in ARCHIVERS},
         # A check that links would compile libc++ a second time, for another kind of program.
         "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
         # Without debug information and assertions no path of this host gets into the program.

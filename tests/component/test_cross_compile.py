@@ -54,6 +54,18 @@ def test_the_same_bytes_in_every_folder(program: Path, sysroot: Path, tmp_path: 
     assert program.read_bytes() == other.read_bytes()
 
 
+def test_the_hosts_binutils_are_not_used(program: Path) -> None:
+    build = program.parent / "build"
+    rules = (build / "CMakeFiles" / "rules.ninja").read_text()
+    archivers = [line for line in rules.splitlines() if " qc " in line]
+    assert archivers
+    assert all(f"{build}/ar qc " in line for line in archivers)
+    done = subprocess.run([build / "ar", "t", build / "libinferd_core.a"], capture_output=True,
+                          env={"PATH": "", "HOME": "/nonexistent"}, check=False)  # fmt: skip
+    assert b"main.cpp.o" not in done.stdout
+    assert b"server.cpp.o" in done.stdout, done.stderr
+
+
 def test_no_path_of_this_host_and_at_most_1_mib(program: Path) -> None:
     raw = program.read_bytes()
     assert str(program.parent).encode() not in raw

@@ -34,6 +34,11 @@ def test_the_compiler_is_told_target_and_oldest_core(arch: str) -> None:
     assert settings(arch)["CMAKE_SYSTEM_PROCESSOR"] == arch
 
 
+def test_no_archiver_of_the_host_is_looked_for() -> None:
+    got = settings("aarch64")
+    assert (got["CMAKE_AR"], got["CMAKE_RANLIB"]) == ("/b é/ar", "/b é/ranlib")
+
+
 @pytest.mark.parametrize("arch", CORES)
 def test_libraries_come_from_the_sysroot_only(arch: str) -> None:
     got = settings(arch)
