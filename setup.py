@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-FOLDERS = ("inferd", "machine-configs", "model-bundles", "qemu-tests")
+FOLDERS = ("inferd", "layers", "machine-configs", "model-bundles", "qemu-tests")
 
 
 class BuildWithFolders(build_py):

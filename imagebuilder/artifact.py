@@ -11,6 +11,8 @@ from imagebuilder.errors import Location, Problem, UserError
 from imagebuilder.state import sha256_file, write_if_changed
 
 FILE_NAME = "artifacts.json"
+DEBUG_FOLDER = "debug"
+"""Where the variant with a test agent lies, beside a release that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,10 @@ def read_artifacts(folder: Path) -> Artifacts:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         what = "not written by imagebuilder, or damaged"
         raise UserError(Problem(what, Location(path), hint="run `imagebuilder build`")) from error
+
+
+def testable(artifacts: Artifacts) -> Artifacts:
+    """The variant that has a test agent: these artifacts, or those in `debug/` beside them."""
+    if artifacts.variant != "release":
+        return artifacts
+    return read_artifacts(artifacts.folder / DEBUG_FOLDER)

@@ -97,6 +97,7 @@ class YoctoOptions:
     """Only for the engine yocto."""
 
     series: str
+    init: str
     layers: tuple[Path, ...]
     packages: tuple[str, ...]
     licenses: tuple[str, ...]
@@ -165,6 +166,7 @@ def _manifest(file: YamlFile) -> Manifest:
         tests=tuple(folder / item for item in data.get("tests", ())),
         yocto=YoctoOptions(
             series=yocto.get("series", "wrynose"),
+            init=yocto.get("init", "busybox"),
             layers=tuple(folder / layer["path"] for layer in yocto.get("layers", ())),
             packages=tuple(yocto.get("packages", ())),
             licenses=tuple(yocto.get("licenses", ())),

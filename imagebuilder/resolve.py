@@ -9,6 +9,7 @@ from imagebuilder.bundle.format import Description
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.catalog.machine import Machine
 from imagebuilder.catalog.runtime import Runtime, RuntimeTarget
+from imagebuilder.catalog.series import Series
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.lock import Lock
 from imagebuilder.manifest import Manifest, ModelRequest
@@ -40,6 +41,7 @@ class Build:
     variant: str
     models: tuple[BuildModel, ...]
     lock: Lock
+    series: Series | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Choice:
     machine: Machine
     engine: str
     runtimes: tuple[Runtime, ...]
+    series: Series | None = None
 
 
 def choose_models(choice: Choice, bundles: Sequence[SealedBundle]) -> tuple[BuildModel, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+MIB = 1 << 20
+
 _FACTORS = {"": 1, "B": 1} | {
     f"{letter}{middle}B": (1024 if middle else 1000) ** power
     for power, letter in enumerate("KMGT", start=1)

@@ -13,10 +13,11 @@ from imagebuilder import yamlfile
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.machine import Machine, make_machine
 from imagebuilder.catalog.runtime import Runtime, make_runtime
+from imagebuilder.catalog.series import Series, make_series, series_problems
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.yamlfile import YamlFile
 
-KINDS = ("machines", "models", "runtimes")
+KINDS = ("machines", "models", "runtimes", "series")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,13 @@ class Catalog:
     """Definitions found in search folders; an earlier folder hides the same name in a later one.
 
     A search folder may hold machines (`NAME.yaml` with `arch`), runtimes (`NAME.yaml` with
-    `formats`) and models (`NAME/bundle.yaml`).
+    `formats`), series (`NAME.yaml` with `repositories`) and models (`NAME/bundle.yaml`).
     """
 
     folders: tuple[Path, ...]
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """All names of a kind (`machines`, `models`, `runtimes`), sorted."""
+        """All names of a kind of `KINDS`, sorted."""
         return tuple(sorted(self._paths(kind)))
 
     def machine(self, name: str) -> Machine:
@@ -57,6 +58,15 @@ class Catalog:
         """A model bundle's source form by name; `UserError` if there is none or it is wrong."""
         return load_bundle_source(self.path("models", name))
 
+    def series(self, name: str) -> Series:
+        """A series by name; `UserError` if there is none or its file is wrong."""
+        file = yamlfile.load(self.path("series", name), "series")
+        series = make_series(name, file)
+        problems = tuple(series_problems(series))
+        if problems:
+            raise UserError(*problems)
+        return series
+
     def path(self, kind: str, name: str) -> Path:
         """The file that defines a name; `UserError` with near names if there is none."""
         paths = self._paths(kind)
@@ -69,7 +79,8 @@ class Catalog:
         names = self.names(kind)
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
-        return Problem(f"no {kind.removesuffix('s')} is called {name!r}", hint=hint)
+        singular = kind if kind == "series" else kind.removesuffix("s")
+        return Problem(f"no {singular} is called {name!r}", hint=hint)
 
     def _paths(self, kind: str) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -98,7 +109,7 @@ class Catalog:
 def _definitions(folder: Path, kind: str) -> Iterable[tuple[str, Path]]:
     if kind == "models":
         return ((path.parent.name, path) for path in folder.glob("*/bundle.yaml"))
-    key = {"machines": "arch:", "runtimes": "formats:"}[kind]
+    key = {"machines": "arch:", "runtimes": "formats:", "series": "repositories:"}[kind]
     return (
         (path.stem, path)
         for path in folder.glob("*.yaml")
@@ -131,5 +142,5 @@ def make_catalog(search: Iterable[Path] = ()) -> Catalog:
     """The catalog of the user's search folders, of `$IMAGEBUILDER_PATH`, and of what is shipped."""
     named = [Path(p) for p in os.environ.get("IMAGEBUILDER_PATH", "").split(os.pathsep) if p]
     own = (shipped("machine-configs"), shipped("model-bundles"))
-    runtimes = Path(__file__).resolve().parent.parent / "data" / "runtimes"
-    return Catalog((*search, *named, *own, runtimes))
+    data = Path(__file__).resolve().parent.parent / "data"
+    return Catalog((*search, *named, *own, data / "runtimes", data / "series"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +41,27 @@ class DebianMachine:
 
 @dataclass(frozen=True, slots=True)
 class YoctoMachine:
-    """What the engine yocto needs."""
+    """What the engine yocto needs; an empty `series` means any, None the BSP's own choice."""
 
     machine: str
     layers: tuple[str, ...]
-    image_type: str | None
+    kernel: str
     kernel_config: str
+    features: tuple[str, ...]
+    image_types: tuple[str, ...]
+    wks: str | None
     licenses: tuple[str, ...]
+    settings: dict[str, str]
+    series: tuple[str, ...]
+    overrides: dict[str, dict[str, Any]]
+
+    def of_series(self, name: str) -> YoctoMachine:
+        """These values with what differs in a series."""
+        own: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in self.overrides.get(name, {}).items()
+        }
+        return dataclasses.replace(self, **own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +151,15 @@ def _yocto(data: dict[str, Any] | None) -> YoctoMachine | None:
     return YoctoMachine(
         data["machine"],
         tuple(data.get("layers", ())),
-        data.get("image_type"),
+        data.get("kernel", "linux-yocto"),
         data.get("kernel_config", "kernel-yocto"),
+        tuple(data.get("features", ())),
+        tuple(data.get("image_types", ())),
+        data.get("wks"),
         tuple(data.get("licenses", ())),
+        dict(data.get("settings", {})),
+        tuple(data.get("series", ())),
+        dict(data.get("overrides", {})),
     )
 
 

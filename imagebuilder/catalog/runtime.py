@@ -34,6 +34,7 @@ class RuntimeTarget:
     storage: int
     debian: DebianRuntime | None
     yocto_recipe: str | None
+    yocto_library: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def _target(data: dict[str, Any]) -> RuntimeTarget:
         storage=parse_size(data.get("storage", 0)),
         debian=_debian(data.get("debian")),
         yocto_recipe=data.get("yocto", {}).get("recipe"),
+        yocto_library=data.get("yocto", {}).get("file"),
     )
 
 

@@ -13,10 +13,11 @@ from imagebuilder.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, Image
 
 COMMANDS = {
     "init": ("init", "Write a commented firmware.yaml."),
-    "list": ("listing", "Show machines, models or runtimes."),
+    "list": ("listing", "Show machines, models, runtimes or series."),
     "validate": ("validate", "Find all problems of a manifest at once."),
     "plan": ("plan", "Show the steps of a build and why they are not reused."),
     "lock": ("lock", "Pin everything that a build consumes."),
+    "generate": ("generate", "Write the plain kas project."),
     "build": ("build", "Build the image."),
     "run": ("run", "Boot the image in QEMU, console here."),
     "test": ("test", "Boot the image in QEMU and test it."),

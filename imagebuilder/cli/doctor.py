@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from imagebuilder.cli.app import App
+from imagebuilder.cli.build import engine_option
 from imagebuilder.errors import EXIT_INPUT, UserError
 from imagebuilder.fetch.debian import find_mirrors
+from imagebuilder.hostcheck import Finding, module, program
 from imagebuilder.state import Cache
 from imagebuilder.units import show_size
 
@@ -22,22 +22,17 @@ ROOM = 4 << 30
 """Bytes that downloads and builds for all four QEMU machines take, with room to spare."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at; `mend` is what to do when it is not good."""
-
-    what: str
-    good: bool
-    found: str
-    mend: str
-
-
 @click.command()
+@engine_option
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, engine: str) -> None:
     """Check this host; exit code 2 if something is missing."""
     app: App = context.obj
     findings = tuple(examine(app))
+    if engine == "yocto":
+        from imagebuilder.engines.yocto.host import examine as examine_yocto
+
+        findings += tuple(examine_yocto(Path.cwd()))
     rows = [(f.what, "ok" if f.good else "MISSING", f.found) for f in findings]
     app.log.table(("what", "state", "found"), rows)
     for finding in findings:
@@ -50,8 +45,8 @@ def examine(app: App) -> Iterator[Finding]:
     """Look at everything that building, running and testing needs of the host."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("Python", sys.version_info >= (3, 11), version, "apt-get install python3")
-    yield from (_module(name, extra) for name, extra in MODULES)
-    yield from (_program(name, package) for name, package in PROGRAMS)
+    yield from (module(name, extra) for name, extra in MODULES)
+    yield from (program(name, package) for name, package in PROGRAMS)
     yield _mirror(app)
     yield _room(app.fetcher.cache)
     yield _processors()
@@ -67,17 +62,6 @@ MODULES = (
     ("testinfra", "test"),
 )
 PROGRAMS = (("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("ssh", "openssh-client"))
-
-
-def _module(name: str, extra: str) -> Finding:
-    found = importlib.util.find_spec(name) is not None
-    mend = f"{sys.executable} -m pip install 'imagebuilder[{extra}]'"
-    return Finding(f"Python module {name}", found, "installed" if found else "", mend)
-
-
-def _program(name: str, package: str) -> Finding:
-    path = shutil.which(name)
-    return Finding(f"program {name}", path is not None, path or "", f"apt-get install {package}")
 
 
 def _mirror(app: App) -> Finding:

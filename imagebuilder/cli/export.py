@@ -9,7 +9,7 @@ import click
 from imagebuilder.cli.app import App
 from imagebuilder.yamlfile import read_schema
 
-SCHEMAS = ("manifest", "machine", "runtime", "bundle-source", "bundle", "lock")
+SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "bundle", "lock")
 
 
 @click.group()

@@ -24,7 +24,9 @@ def command(app: App, kind: str, manifest: Path | None) -> None:
     here = Path("firmware.yaml")
     path = manifest or (here if here.is_file() else None)
     catalog = app.catalog(app.manifest(path) if path else None)
-    rows = {"machines": _machines, "models": _models, "runtimes": _runtimes}[kind](catalog)
+    rows = {"machines": _machines, "models": _models, "runtimes": _runtimes, "series": _series}[
+        kind
+    ](catalog)
     app.log.table(*rows)
 
 
@@ -67,3 +69,12 @@ def _runtimes(catalog: Catalog) -> Table:
         for runtime in runtimes
     ]
     return ("runtime", "formats", "versions", "description"), rows
+
+
+def _series(catalog: Catalog) -> Table:
+    series = [catalog.series(name) for name in catalog.names("series")]
+    rows: list[tuple[str, ...]] = [
+        (item.name, item.repositories["bitbake"].branch, ", ".join(item.layers), item.description)
+        for item in series
+    ]
+    return ("series", "bitbake", "layers", "description"), rows

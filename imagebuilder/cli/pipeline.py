@@ -13,6 +13,7 @@ from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.catalog import Catalog
 from imagebuilder.catalog.bundle_source import BundleSource
 from imagebuilder.catalog.machine import Machine
+from imagebuilder.catalog.series import Series
 from imagebuilder.cli.app import App
 from imagebuilder.engines import load_engine
 from imagebuilder.errors import Problem, UserError
@@ -35,12 +36,13 @@ class Asked:
     machine: Machine
     sources: tuple[BundleSource, ...]
     engine: str
+    series: Series | None
 
     @property
     def choice(self) -> Choice:
         """What resolving decides from."""
         runtimes = tuple(self.catalog.runtime(name) for name in self.catalog.names("runtimes"))
-        return Choice(self.manifest, self.machine, self.engine, runtimes)
+        return Choice(self.manifest, self.machine, self.engine, runtimes, self.series)
 
 
 def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
@@ -64,9 +66,16 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
             place = ("models", index, "bundle")
             problems += [p if p.location else manifest.problem(place, p.what, p.hint)
                          for p in error.problems]  # fmt: skip
+    series = None
+    if engine == "yocto":
+        try:
+            series = catalog.series(manifest.yocto.series)
+        except UserError as error:
+            problems += [p if p.location else manifest.problem(("yocto", "series"), p.what, p.hint)
+                         for p in error.problems]  # fmt: skip
     if problems or found is None:
         raise UserError(*problems)
-    return Asked(manifest, catalog, found, tuple(sources), engine)
+    return Asked(manifest, catalog, found, tuple(sources), engine, series)
 
 
 def decide(
@@ -93,7 +102,7 @@ def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
         lock, models={**lock.models, **model_pins}, data={**lock.data, **data_pins}
     )
     variant = load_engine(asked.engine).variant
-    return Build(asked.manifest, asked.machine, asked.engine, variant, models, lock)
+    return Build(asked.manifest, asked.machine, asked.engine, variant, models, lock, asked.series)
 
 
 def make_plan(build: Build) -> Plan:
@@ -107,8 +116,9 @@ def save_lock(build: Build) -> bool:
 
 
 def output_folder(asked: Asked, output: Path | None) -> Path:
-    """Where the artifacts go: `build/MACHINE` beside the manifest."""
-    return (output or asked.manifest.folder / "build") / asked.machine.name
+    """Where the artifacts go: `build/MACHINE` beside the manifest, or `build/MACHINE-ENGINE`."""
+    name = asked.machine.name + ("" if asked.engine == "debian" else f"-{asked.engine}")
+    return (output or asked.manifest.folder / "build") / name
 
 
 def build_image(
@@ -132,5 +142,6 @@ def build_image(
 
 def _execute(app: App, build: Build, archive: Archive, folder: Path) -> Artifacts:
     engine = load_engine(build.engine)
-    outputs = execute(engine.plan(build), engine.actions(build, archive), app.fetcher, folder)
+    actions = engine.actions(build, archive, folder)
+    outputs = execute(engine.plan(build), actions, app.fetcher, folder)
     return engine.collect(build, outputs, folder)

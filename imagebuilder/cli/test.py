@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from imagebuilder.artifact import Artifacts
+from imagebuilder.artifact import Artifacts, testable
 from imagebuilder.catalog import shipped
 from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.cli.build import engine_option, locked_option, output_option
@@ -29,6 +29,7 @@ from imagebuilder.report import (
 from imagebuilder.resolve import SYSTEM_MEMORY, Build, memory_budget
 from imagebuilder.run import run
 from imagebuilder.target.qemu import Guest
+from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
 from imagebuilder.target.ssh import find_key
 from imagebuilder.testing.session import Session, write_session
 
@@ -68,7 +69,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
     app: App = context.obj
-    asked = [ask(app, manifest, name, engine) for name in _machines(app, manifest, machines)]
+    asked = [
+        ask(app, manifest, name, engine) for name in _machines(app, manifest, machines, engine)
+    ]
     folder = output_folder(asked[0], output).parent
     key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
     results = [_test(app, item, boot, locked=locked, output=output, key=key) for item in asked]
@@ -89,7 +92,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     context.exit(0 if all(result.good for result in results) else EXIT_FAILED)
 
 
-def _machines(app: App, manifest: Path, asked: tuple[str, ...]) -> list[str | None]:
+def _machines(app: App, manifest: Path, asked: tuple[str, ...], engine: str) -> list[str | None]:
     """The names asked for, patterns resolved to machines that QEMU and the engine have."""
     if not asked:
         return [None]
@@ -99,8 +102,8 @@ def _machines(app: App, manifest: Path, asked: tuple[str, ...]) -> list[str | No
         if not any(char in pattern for char in "*?["):
             names.append(pattern)
             continue
-        found = [n for n in fnmatch.filter(catalog.names("machines"), pattern)
-                 if catalog.machine(n).qemu and catalog.machine(n).debian]  # fmt: skip
+        near = map(catalog.machine, fnmatch.filter(catalog.names("machines"), pattern))
+        found = [m.name for m in near if m.qemu and getattr(m, engine) is not None]
         if not found:
             raise UserError(f"no machine fits {pattern!r}")
         names += found
@@ -112,6 +115,7 @@ def _test(
 ) -> MachineResult:
     app.log.info(f"== {asked.machine.name} ({asked.engine})")
     build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
+    artifacts = testable(artifacts)
     base = MachineResult(
         machine=asked.machine.name,
         engine=artifacts.engine,
@@ -147,6 +151,8 @@ def make_session(
     lock = lock_packages(build, emulator(build), archive, update=False, strict=False)
     build = dataclasses.replace(build, lock=lock)
     tools = unpack_tools(tool_set(build, emulator_role(build)), archive, app.fetcher.cache)
+    if artifacts.has("qemuboot"):
+        qemu = with_qemuboot(qemu, read_qemuboot(artifacts.path("qemuboot").read_text("utf-8")))
     guest = Guest(artifacts, qemu, tools, boot, artifacts.folder, key)
     budget = sum(size for _, size in memory_budget(build.models)) - SYSTEM_MEMORY
     return Session(guest, app.fetcher.cache, budget)

@@ -14,7 +14,10 @@ from imagebuilder.lock import Lock
 from imagebuilder.plan import Plan
 from imagebuilder.resolve import Build
 
-ENGINES = {"debian": "imagebuilder.engines.debian"}
+ENGINES = {
+    "debian": "imagebuilder.engines.debian",
+    "yocto": "imagebuilder.engines.yocto",
+}
 """Name → module with an object `ENGINE`."""
 
 
@@ -32,8 +35,8 @@ class Engine(Protocol):
     def plan(self, build: Build) -> Plan:
         """The steps of a build whose lock is complete. Pure."""
 
-    def actions(self, build: Build, archive: Archive) -> Mapping[str, Action]:
-        """Action name → function."""
+    def actions(self, build: Build, archive: Archive, folder: Path) -> Mapping[str, Action]:
+        """Action name → function; what is kept between builds lies in the output `folder`."""
 
     def collect(self, build: Build, outputs: Mapping[str, Path], folder: Path) -> Artifacts:
         """Put the results of the steps into the output folder."""

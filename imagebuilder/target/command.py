@@ -9,8 +9,7 @@ from imagebuilder import device
 from imagebuilder.artifact import Artifacts
 from imagebuilder.catalog.machine import Qemu
 from imagebuilder.hosttools import Toolbox
-
-MIB = 1 << 20
+from imagebuilder.units import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,9 @@ def _boot(
     artifacts: Artifacts, qemu: Qemu, tools: Toolbox, boot: str, channels: Channels
 ) -> list[str]:
     if boot == "direct":
-        return ["-kernel", str(artifacts.path("kernel")), "-initrd",
-                str(artifacts.path("initrd")), "-append", artifacts.command_line]  # fmt: skip
+        initrd = ["-initrd", str(artifacts.path("initrd"))] if artifacts.has("initrd") else []
+        return ["-kernel", str(artifacts.path("kernel")), *initrd,
+                "-append", artifacts.command_line]  # fmt: skip
     assert qemu.firmware_code is not None
     code = _escape(tools.path(qemu.firmware_code))
     words = ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",

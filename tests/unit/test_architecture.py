@@ -12,7 +12,7 @@ ROWS = (
     ("run", "state", "yamlfile", "source", "templates"),
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),
-    ("resolve", "plan", "hosttools"),
+    ("resolve", "plan", "hosttools", "hostcheck"),
     ("devicefiles",),
     ("kasproject", "executor", "models", "target", "crossbuild"),
     ("engines", "report", "export"),

@@ -35,8 +35,9 @@ class DebianEngine:
         """The steps of the build."""
         return make_plan(build)
 
-    def actions(self, build: Build, archive: Archive) -> Mapping[str, Action]:
+    def actions(self, build: Build, archive: Archive, folder: Path) -> Mapping[str, Action]:
         """The functions of the steps."""
+        del folder
         tools = Tools(build, archive)
         return {name: partial(action, tools) for name, action in ACTIONS.items()}
 

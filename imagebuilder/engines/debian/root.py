@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from imagebuilder import device
+from imagebuilder.catalog import shipped
 from imagebuilder.devicefiles import image_info, json_text, server_config
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.tree import Tree
@@ -25,10 +26,25 @@ DROP = (
 LIBEXEC = "usr/libexec/imagebuilder"
 
 
+SCRIPTS = {
+    "rc": "recipes-core/imagebuilder-init/files/rc",
+    "announce": "recipes-core/imagebuilder-init/files/announce",
+    "udhcpc": "recipes-core/imagebuilder-init/files/udhcpc",
+    "serve": "recipes-inference/inferd/files/serve",
+    "agent": "recipes-core/imagebuilder-agent/files/agent",
+}
+"""Scripts that both engines put on a device: their places in `layers/meta-imagebuilder`."""
+
+
 def data_file(name: str) -> str:
     """A file of `imagebuilder/data/debian`."""
     path = resources.files("imagebuilder") / "data" / "debian" / name
     return path.read_text("utf-8")
+
+
+def script(name: str) -> str:
+    """One of `SCRIPTS`."""
+    return (shipped("layers") / "meta-imagebuilder" / SCRIPTS[name]).read_text("utf-8")
 
 
 def root_tree(
@@ -77,9 +93,8 @@ def _add_configuration(tree: Tree, build: Build) -> None:
     tree.link("etc/mtab", "/proc/mounts")
     tree.file(device.SERVER_CONFIG_PATH, json_text(server_config(build, config.libraries(build))))
     tree.file(device.IMAGE_PATH, json_text(image_info(build)))
-    for name in ("rc", "serve", "announce", "agent"):
-        tree.file(f"{LIBEXEC}/{name}", data_file(name), 0o755)
-    tree.file(f"{LIBEXEC}/udhcpc", data_file("udhcpc.script"), 0o755)
+    for name in SCRIPTS:
+        tree.file(f"{LIBEXEC}/{name}", script(name), 0o755)
 
 
 def _add_own_files(tree: Tree, build: Build) -> None:

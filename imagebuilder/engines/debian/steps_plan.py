@@ -13,7 +13,7 @@ from imagebuilder.crossbuild import source_digest, toolchain_version
 from imagebuilder.devicefiles import image_info, server_config
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.packages import package_set
-from imagebuilder.engines.debian.root import data_file
+from imagebuilder.engines.debian.root import SCRIPTS, data_file, script
 from imagebuilder.engines.locking import tool_set
 from imagebuilder.hosttools import toolbox_digest
 from imagebuilder.package import PackageSet
@@ -114,7 +114,8 @@ def _library_digest(source: Any) -> str | None:
 
 
 def _root_options(build: Build) -> dict[str, Any]:
-    scripts = ("rc", "serve", "announce", "agent", "udhcpc.script", "busybox-applets.txt")
+    texts = {name: script(name) for name in SCRIPTS}
+    texts["busybox-applets.txt"] = data_file("busybox-applets.txt")
     return {
         **_packages(build, "image"),
         "runtimes": _runtimes(build),
@@ -122,8 +123,8 @@ def _root_options(build: Build) -> dict[str, Any]:
         "info": image_info(build),
         "inittab": config.inittab(build),
         "hostname": build.manifest.image.hostname,
-        "scripts": {name: hashlib.sha256(data_file(name).encode()).hexdigest()
-                    for name in scripts},
+        "scripts": {name: hashlib.sha256(text.encode()).hexdigest()
+                    for name, text in texts.items()},
         "files": [[file.path, file.mode] for file in build.manifest.image.files],
     }  # fmt: skip
 

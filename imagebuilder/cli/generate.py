@@ -1,0 +1,59 @@
+"""`imagebuilder generate`: the plain kas project."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from imagebuilder.cli.app import App, machine_option, manifest_argument
+from imagebuilder.cli.build import locked_option
+from imagebuilder.cli.pipeline import Asked, ask, output_folder, resolve, save_lock
+from imagebuilder.engines.yocto.pins import lock_layers
+from imagebuilder.engines.yocto.steps import PROJECT, ingredients
+from imagebuilder.kasproject.folder import write_project
+from imagebuilder.kasproject.project import fragment_files, project_files
+from imagebuilder.lock import lock_path, read_lock
+from imagebuilder.models.build import seal_models
+from imagebuilder.resolve import Build
+
+
+@click.command()
+@manifest_argument
+@machine_option
+@locked_option
+@click.option(
+    "--fragment",
+    is_flag=True,
+    help="Write a kas include for a product that has its own distro and image.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder for the project, by default build/MACHINE-yocto/project.",
+)
+@click.pass_obj
+def command(
+    app: App, manifest: Path, machine: str | None, locked: bool, fragment: bool, output: Path | None
+) -> None:
+    """Write the kas project of MANIFEST; only files whose contents changed are touched."""
+    asked = ask(app, manifest, machine, "yocto")
+    build = decide_layers(app, asked, locked=locked)
+    folder = output or output_folder(asked, None) / ("fragment" if fragment else PROJECT)
+    files = (fragment_files if fragment else project_files)(ingredients(build))
+    result = write_project(files, folder)
+    if not locked:
+        save_lock(build)
+    removed = f", {len(result.removed)} removed" if result.removed else ""
+    app.log.info(f"{folder}: {len(files)} files, {len(result.written)} written{removed}")
+
+
+def decide_layers(app: App, asked: Asked, *, locked: bool) -> Build:
+    """Seal the bundles, resolve, and pin the layers; needs no package archive."""
+    lock = read_lock(lock_path(asked.manifest.file.path))
+    bundles = seal_models(asked.sources, app.fetcher, locked=lock.models, strict=locked)
+    build = resolve(asked, bundles, lock)
+    layers = lock_layers(build, update=False, strict=locked)
+    return dataclasses.replace(build, lock=dataclasses.replace(build.lock, layers=layers))

@@ -1,0 +1,1 @@
+"""The generated kas project: its files from a build, and their way into a folder."""

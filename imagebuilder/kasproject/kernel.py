@@ -1,0 +1,27 @@
+"""The one kernel bbappend: which fragments, applied by the mechanism of the machine's kernel."""
+
+from __future__ import annotations
+
+from imagebuilder.catalog.series import Series
+from imagebuilder.kasproject.settings import yocto_machine
+from imagebuilder.resolve import Build
+from imagebuilder.templates import render
+
+FOLDER = "recipes-kernel/linux"
+
+
+def kernel_files(build: Build, series: Series) -> dict[str, str]:
+    """The bbappend and the user's own fragments, by path in the project layer."""
+    machine = yocto_machine(build, series)
+    own = {path.name: path.read_text("utf-8") for path in build.manifest.kernel.fragments}
+    fragments = [f"{feature}.cfg" for feature in machine.features] + list(own)
+    if not fragments:
+        return {}
+    text = render(
+        "yocto/kernel.bbappend",
+        kind=machine.kernel_config,
+        fragments=fragments,
+        unpack=series.unpack_folder,
+    )
+    files = {f"{FOLDER}/{machine.kernel}_%.bbappend": text}
+    return files | {f"{FOLDER}/files/{name}": content for name, content in own.items()}

@@ -1,0 +1,152 @@
+"""The files of a kas project for a build. Pure, but for reading what it copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.catalog.series import Series
+from imagebuilder.devicefiles import image_info, json_text, server_config
+from imagebuilder.kasproject import names
+from imagebuilder.kasproject.kernel import kernel_files
+from imagebuilder.kasproject.settings import settings, yocto_machine
+from imagebuilder.kasproject.sources import (
+    STATIC_LAYERS,
+    bundle_files,
+    digest,
+    folder_files,
+    server_files,
+    server_version,
+)
+from imagebuilder.kasproject.tarball import tarball
+from imagebuilder.resolve import Build, BuildModel
+from imagebuilder.templates import render
+
+LAYER = "layers/meta-firmware"
+KAS_FILE = "kas.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What a project is made from besides the build: folders of the static layers and of inferd."""
+
+    build: Build
+    series: Series
+    layers: Path
+    inferd: Path
+
+
+def project_files(ingredients: Ingredients) -> dict[str, bytes]:
+    """Relative path → contents of a project that builds by itself."""
+    texts = {KAS_FILE: "kas.yml", "README.md": "project-readme.md"}
+    return _layers(ingredients, STATIC_LAYERS) | _texts(ingredients, texts)
+
+
+def fragment_files(ingredients: Ingredients) -> dict[str, bytes]:
+    """The same for a product that keeps its own distro, BSP and image."""
+    texts = {"imagebuilder.yml": "fragment.yml", "README.md": "fragment-readme.md"}
+    return _layers(ingredients, STATIC_LAYERS[:1]) | _texts(ingredients, texts)
+
+
+def _texts(ingredients: Ingredients, texts: Mapping[str, str]) -> dict[str, bytes]:
+    values = _values(ingredients)
+    return {path: render(f"yocto/{name}", **values).encode() for path, name in texts.items()}
+
+
+def _layers(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, bytes]:
+    build = ingredients.build
+    files: dict[str, bytes] = {}
+    for name in static:
+        files |= _below(f"layers/{name}", folder_files(ingredients.layers / name))
+    for layer in build.manifest.yocto.layers:
+        files |= _below(f"layers/{layer.resolve().name}", folder_files(layer.resolve()))
+    firmware = {"conf/layer.conf": render("yocto/layer.conf", series=ingredients.series.name)}
+    firmware |= kernel_files(build, ingredients.series)
+    firmware |= _config(build)
+    files |= _below(LAYER, {path: text.encode() for path, text in firmware.items()})
+    files |= _below(LAYER, _own_files(build))
+    files |= _below(LAYER, dict([_server(ingredients)]))
+    for model in build.models:
+        files |= _below(LAYER, _bundle(model))
+    return files
+
+
+def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}/{path}": data for path, data in files.items()}
+
+
+def _server(ingredients: Ingredients) -> tuple[str, bytes]:
+    files = server_files(ingredients.inferd)
+    top = f"inferd-{server_version(files)}"
+    return f"sources/{top}.tar", tarball(top, files)
+
+
+def _bundle(model: BuildModel) -> dict[str, bytes]:
+    description = model.bundle.description
+    recipe, version = names.bundle_recipe(description.name), description.version
+    top = f"{recipe}-{names.recipe_version(version)}"
+    text = render(
+        "yocto/model-bundle.bb",
+        license=names.license_expression(description.license),
+        sha256=model.bundle.digest.removeprefix("sha256:"),
+    )
+    folder = f"recipes-models/{recipe}"
+    return {
+        f"{folder}/{recipe}_{names.recipe_version(version)}.bb": text.encode(),
+        f"{folder}/files/{top}.tar": tarball(top, bundle_files(model.bundle)),
+    }
+
+
+def library_paths(build: Build) -> dict[str, str]:
+    """Runtime → path of its library on the device."""
+    return {m.runtime.name: m.target.yocto_library or "" for m in build.models}
+
+
+def _config(build: Build) -> dict[str, str]:
+    """The recipe of the device's configuration with the files that imagebuilder writes."""
+    image = build.manifest.image
+    version = names.recipe_version(build.manifest.version)
+    folder = "recipes-core/firmware-config"
+    rows = [f"{file.source.name}:{file.path}:{file.mode:04o}" for file in image.files]
+    services = [path.name for path in image.services]
+    keys = "".join(path.read_text("utf-8").rstrip("\n") + "\n" for path in image.authorized_keys)
+    texts = {
+        f"firmware-config_{version}.bb": render(
+            "yocto/firmware-config.bb", files=rows, services=services
+        ),
+        "files/inferd.json": json_text(server_config(build, library_paths(build))),
+        "files/image.json": json_text(image_info(build)),
+        **({"files/authorized_keys": keys} if keys else {}),
+    }
+    return {f"{folder}/{name}": text for name, text in texts.items()}
+
+
+def _own_files(build: Build) -> dict[str, bytes]:
+    image = build.manifest.image
+    paths = (*(file.source for file in image.files), *image.services)
+    return {f"recipes-core/firmware-config/files/{p.name}": p.read_bytes() for p in paths}
+
+
+def _values(ingredients: Ingredients) -> dict[str, Any]:
+    build, series = ingredients.build, ingredients.series
+    machine = yocto_machine(build, series)
+    _, archive = _server(ingredients)
+    own = [layer.resolve().name for layer in build.manifest.yocto.layers]
+    static = {name: digest(folder_files(ingredients.layers / name)) for name in STATIC_LAYERS}
+    return {
+        "name": build.manifest.name,
+        "version": build.manifest.version,
+        "machine": build.machine,
+        "series": series.name,
+        "repositories": series.selected(machine.layers),
+        "own_layers": [f"layers/{name}" for name in (*STATIC_LAYERS, "meta-firmware", *own)],
+        "static_layers": static,
+        "models": [
+            (m.request.bundle, m.bundle.description.version, m.bundle.digest, m.runtime.name)
+            for m in build.models
+        ],
+        "settings": settings(build, machine, hashlib.sha256(archive).hexdigest()),
+    }

@@ -1,0 +1,104 @@
+"""The project's settings: what `local_conf_header` says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagebuilder.catalog.machine import YoctoMachine
+from imagebuilder.catalog.series import Series
+from imagebuilder.kasproject.names import bitbake_value, bundle_recipe
+from imagebuilder.resolve import Build
+from imagebuilder.units import MIB
+
+INIT = {"busybox": "mdev-busybox", "systemd": "systemd"}
+"""The manifest's `yocto.init` → INIT_MANAGER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One entry of `local_conf_header`: a name and assignments."""
+
+    name: str
+    values: tuple[tuple[str, str], ...]
+
+
+def yocto_machine(build: Build, series: Series) -> YoctoMachine:
+    """What the machine needs in a series."""
+    assert build.machine.yocto is not None
+    return build.machine.yocto.of_series(series.name)
+
+
+def settings(build: Build, machine: YoctoMachine, server_digest: str) -> tuple[Block, ...]:
+    """All blocks; one without assignments is left out."""
+    blocks = (
+        Block("identity", _identity(build)),
+        Block("inference", _inference(build, server_digest)),
+        Block("image", _image(build)),
+        Block("machine", _machine(build, machine)),
+        Block("licenses", _licenses(build)),
+        # The database belongs to the shared state: without it unchanged work is done again.
+        Block("shared-state", (("BB_HASHSERVE_DB_DIR", "${SSTATE_DIR}"),)),
+    )
+    return tuple(
+        Block(block.name, tuple((key, bitbake_value(value)) for key, value in block.values))
+        for block in blocks
+        if block.values
+    )
+
+
+def _identity(build: Build) -> tuple[tuple[str, str], ...]:
+    manifest = build.manifest
+    return (
+        ("IMAGEBUILDER_NAME", manifest.name),
+        ("IMAGEBUILDER_VERSION", manifest.version),
+        ("IMAGEBUILDER_COMPATIBLE", manifest.compatible),
+        ("hostname:pn-base-files", manifest.image.hostname),
+    )
+
+
+def _inference(build: Build, server_digest: str) -> tuple[tuple[str, str], ...]:
+    models = (bundle_recipe(model.request.bundle) for model in build.models)
+    return (
+        ("IMAGEBUILDER_MODELS", " ".join(models)),
+        ("IMAGEBUILDER_RUNTIMES", " ".join(runtime_recipes(build))),
+        ("IMAGEBUILDER_SERVERS", " ".join(sorted({m.runtime.server for m in build.models}))),
+        ("IMAGEBUILDER_INFERD_SHA256", server_digest),
+    )
+
+
+def runtime_recipes(build: Build) -> tuple[str, ...]:
+    """The recipes of the runtimes that the models need."""
+    return tuple(sorted({model.target.yocto_recipe or "" for model in build.models}))
+
+
+def _image(build: Build) -> tuple[tuple[str, str], ...]:
+    image = build.manifest.image
+    return (
+        ("INIT_MANAGER", INIT[build.manifest.yocto.init]),
+        ("IMAGEBUILDER_SSH", "1" if image.authorized_keys else "0"),
+        ("IMAGEBUILDER_PACKAGES", " ".join(build.manifest.yocto.packages)),
+        ("IMAGEBUILDER_ROOT_SIZE", _mebibytes(image.storage.root)),
+        ("IMAGEBUILDER_MODELS_SIZE", _mebibytes(image.storage.models)),
+        ("IMAGEBUILDER_DATA_SIZE", _mebibytes(image.storage.data)),
+    )
+
+
+def _machine(build: Build, machine: YoctoMachine) -> tuple[tuple[str, str], ...]:
+    modules = build.manifest.kernel.modules
+    return (
+        *((("IMAGE_FSTYPES", " ".join(machine.image_types)),) if machine.image_types else ()),
+        *((("WKS_FILE", machine.wks),) if machine.wks else ()),
+        *((("KERNEL_MODULE_AUTOLOAD", " ".join(modules)),) if modules else ()),
+        *machine.settings.items(),
+    )
+
+
+def _mebibytes(size: int | None) -> str:
+    return "" if size is None else str(-(-size // MIB))
+
+
+def _licenses(build: Build) -> tuple[tuple[str, str], ...]:
+    accepted = build.manifest.yocto.licenses
+    flags = [name for name in accepted if not name.startswith("ACCEPT_")]
+    agreed = tuple((name, "1") for name in accepted if name.startswith("ACCEPT_"))
+    return agreed + ((("LICENSE_FLAGS_ACCEPTED", " ".join(flags)),) if flags else ())

@@ -1,0 +1,52 @@
+# Installs a firmware's configuration: inferd.json, image.json, keys, files and units of its own.
+#
+# FIRMWARE_FILES: SOURCE:PATH:MODE for each file; FIRMWARE_SERVICES: systemd units.
+
+SUMMARY ?= "Configuration of this firmware"
+DESCRIPTION ?= "What the firmware's manifest says of the server, the image and files of its own."
+SECTION ?= "base"
+LICENSE ?= "CLOSED"
+
+FIRMWARE_FILES ?= ""
+FIRMWARE_SERVICES ?= ""
+FIRMWARE_KEYS = "${@'authorized_keys' if bb.utils.to_boolean(d.getVar('IMAGEBUILDER_SSH')) else ''}"
+
+SRC_URI = "file://inferd.json file://image.json \
+    ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_KEYS').split())} \
+    ${@' '.join('file://' + entry.split(':')[0] for entry in d.getVar('FIRMWARE_FILES').split())} \
+    ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_SERVICES').split())} \
+"
+
+# Older series unpack into WORKDIR.
+FIRMWARE_SOURCE = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+S = "${FIRMWARE_SOURCE}"
+
+inherit systemd
+
+INHIBIT_DEFAULT_DEPS = "1"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+SYSTEMD_SERVICE:${PN} = "${FIRMWARE_SERVICES}"
+
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+
+do_install() {
+    install -D -m 0644 ${FIRMWARE_SOURCE}/inferd.json ${D}${sysconfdir}/inferd.json
+    install -D -m 0644 ${FIRMWARE_SOURCE}/image.json ${D}${sysconfdir}/imagebuilder/image.json
+    if [ -n "${FIRMWARE_KEYS}" ]; then
+        install -d -m 0700 ${D}${sysconfdir}/dropbear
+        install -m 0600 ${FIRMWARE_SOURCE}/authorized_keys ${D}${sysconfdir}/dropbear/authorized_keys
+    fi
+    for entry in ${FIRMWARE_FILES}; do
+        source=${entry%%:*}
+        rest=${entry#*:}
+        install -D -m ${rest##*:} "${FIRMWARE_SOURCE}/$source" "${D}${rest%:*}"
+    done
+    for unit in ${FIRMWARE_SERVICES}; do
+        install -D -m 0644 "${FIRMWARE_SOURCE}/$unit" "${D}${systemd_system_unitdir}/$unit"
+    done
+}
+
+FILES:${PN} += "${sysconfdir} ${systemd_system_unitdir} \
+    ${@' '.join(entry.split(':')[1] for entry in d.getVar('FIRMWARE_FILES').split())}"

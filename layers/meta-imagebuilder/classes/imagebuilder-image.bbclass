@@ -1,0 +1,30 @@
+# What all images of imagebuilder share.
+
+inherit core-image
+
+IMAGE_FEATURES += "read-only-rootfs"
+IMAGE_LINGUAS = ""
+
+IMAGE_INSTALL = "packagegroup-imagebuilder-base packagegroup-imagebuilder-inference ${IMAGEBUILDER_PACKAGES}"
+
+# Recommended by busybox, and of no use here: DHCP is started by imagebuilder-init.
+BAD_RECOMMENDATIONS += "busybox-syslog busybox-udhcpd busybox-udhcpc busybox-hwclock"
+
+# Series differ in where they look for kickstart files.
+WKS_SEARCH_PATH:append = ":${IMAGEBUILDER_LAYERDIR}/files/wic"
+
+IMAGEBUILDER_VARIANT ?= "release"
+
+imagebuilder_finish() {
+    install -d ${IMAGE_ROOTFS}/models ${IMAGE_ROOTFS}/data
+    if [ -d ${IMAGE_ROOTFS}${datadir}/imagebuilder/inittab.d ]; then
+        cat ${IMAGE_ROOTFS}${datadir}/imagebuilder/inittab.d/* >${IMAGE_ROOTFS}${sysconfdir}/inittab
+        rm -r ${IMAGE_ROOTFS}${datadir}/imagebuilder/inittab.d
+    fi
+    if [ -e ${IMAGE_ROOTFS}${nonarch_libdir}/os-release ]; then
+        echo "VARIANT_ID=${IMAGEBUILDER_VARIANT}" >>${IMAGE_ROOTFS}${nonarch_libdir}/os-release
+    fi
+    sed -i 's/"variant": "[a-z]*"/"variant": "${IMAGEBUILDER_VARIANT}"/' \
+        ${IMAGE_ROOTFS}${sysconfdir}/imagebuilder/image.json
+}
+ROOTFS_POSTPROCESS_COMMAND += "imagebuilder_finish"

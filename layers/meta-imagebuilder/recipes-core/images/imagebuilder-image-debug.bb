@@ -1,0 +1,9 @@
+SUMMARY = "Firmware image for tests"
+DESCRIPTION = "The release image with a shell on the console and a test agent on a virtio-serial port."
+LICENSE = "MIT"
+
+inherit imagebuilder-image
+
+IMAGE_INSTALL += "packagegroup-imagebuilder-debug"
+
+IMAGEBUILDER_VARIANT = "debug"

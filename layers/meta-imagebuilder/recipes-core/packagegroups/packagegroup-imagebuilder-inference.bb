@@ -1,0 +1,12 @@
+SUMMARY = "Models, runtimes and servers of a firmware"
+DESCRIPTION = "What IMAGEBUILDER_MODELS, IMAGEBUILDER_RUNTIMES and IMAGEBUILDER_SERVERS name."
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+inherit packagegroup
+
+RDEPENDS:${PN} = "\
+    ${IMAGEBUILDER_MODELS} \
+    ${IMAGEBUILDER_RUNTIMES} \
+    ${IMAGEBUILDER_SERVERS} \
+"
