@@ -35,7 +35,7 @@ class App:
     @cached_property
     def fetcher(self) -> Fetcher:
         """The network door."""
-        return Fetcher(default_cache(), self.log, self.offline)
+        return Fetcher(default_cache(), self.log, self.offline, self.mirror, self.snapshot)
 
     def manifest(self, path: Path) -> Manifest:
         """The checked manifest; a folder means the `firmware.yaml` in it."""

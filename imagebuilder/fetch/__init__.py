@@ -18,16 +18,23 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 TIMEOUT = 30.0
 """Seconds without a byte."""
-MAX_BYTES = 16 << 30
+MAX_BYTES = 4 << 30
+"""Largest file that is fetched or taken from a folder: what a sealed bundle may hold at most."""
+TOO_LARGE = "more than 4 GiB"
 
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Fetches files into the cache; with `offline` it only looks there."""
+    """Fetches files into the cache; with `offline` it only looks there.
+
+    `mirror` and `snapshot` are the Debian mirrors that the user named.
+    """
 
     cache: Cache
     log: Log
     offline: bool = False
+    mirror: str | None = None
+    snapshot: str | None = None
 
     def file(self, urls: Sequence[str], sha256: str, *, size: int = 0, label: str = "") -> Path:
         """A file from the first address that has it, kept by its SHA-256; `size` in bytes if known.
@@ -103,8 +110,11 @@ def _copy(url: str, path: Path) -> None:
     import shutil
     import urllib.parse
 
+    source = Path(urllib.parse.unquote(url.removeprefix("file://")))
     try:
-        shutil.copyfile(urllib.parse.unquote(url.removeprefix("file://")), path)
+        if source.stat().st_size > MAX_BYTES:
+            raise _NotThereError(TOO_LARGE)
+        shutil.copyfile(source, path)
     except OSError as error:
         raise _NotThereError(error.strerror) from error
 
@@ -129,6 +139,6 @@ def _write(response: httpx.Response, stream: BinaryIO, task: Task) -> None:
     for chunk in response.iter_raw(1 << 18):
         total += len(chunk)
         if total > MAX_BYTES:
-            raise _NotThereError(f"more than {MAX_BYTES} bytes")
+            raise _NotThereError(TOO_LARGE)
         stream.write(chunk)
         task.advance(len(chunk))

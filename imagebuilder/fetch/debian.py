@@ -130,12 +130,18 @@ class Archive:
             raise GoneError(package) from error
 
     def fetch_pin(self, suite: str, arch: str, pin: str) -> Path:
-        """A package by NAME=VERSION."""
+        """A package by NAME=VERSION; `UserError` when the archive has not this version."""
         apt = self._index(suite, arch)
         try:
-            package = next(parse_packages(_show(apt, [pin])))
+            package = next(parse_packages(_show(apt, [pin])), None)
         except CommandFailed as error:
             raise _refusal(error, suite, [pin]) from error
+        if package is None:
+            raise UserError(
+                f"Debian {suite} has no package {pin}",
+                hint="pin the version that is there now; "
+                "--snapshot names a dated mirror that still has the old one",
+            )
         return self.fetch(package)
 
     def _index(self, suite: str, arch: str) -> Path:

@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from imagebuilder.errors import UserError
-from imagebuilder.fetch import Fetcher
+from imagebuilder.fetch import MAX_BYTES, TOO_LARGE, Fetcher
 from imagebuilder.fetch.debian import Archive, find_mirrors
 from imagebuilder.fetch.wheels import fetch_from_wheel
-from imagebuilder.run import run
+from imagebuilder.run import CommandFailed, run
 from imagebuilder.source import DebSource, PathSource, PypiSource, Source, UrlSource
 from imagebuilder.state import new_file, sha256_file
 
-MAX_BYTES = 4 << 30
 SUITE = "trixie"
 
 
@@ -37,7 +36,7 @@ def fetch_source(fetcher: Fetcher, source: Source, folder: Path) -> Path:
     if size == 0:
         raise UserError(f"{path.name}: the file is empty")
     if size > MAX_BYTES:
-        raise UserError(f"{path.name}: {size} bytes are more than 4 GiB")
+        raise UserError(f"{path.name}: {size} bytes are {TOO_LARGE}")
     return path
 
 
@@ -45,6 +44,10 @@ def _local(source: PathSource, folder: Path) -> Path:
     path = (folder / source.path).resolve()
     if not path.is_file():
         raise UserError(f"{source.path}: no such file", hint=f"looked for {path}")
+    if not path.is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{source.path} leads out of the bundle's folder, to {path}", hint="copy the file there"
+        )
     if source.sha256 is not None and path.stat().st_size <= MAX_BYTES:
         got = sha256_file(path)
         if got != source.sha256:
@@ -56,19 +59,31 @@ def _from_deb(fetcher: Fetcher, source: DebSource) -> Path:
     path = fetcher.cache.download(source.sha256)
     if path.is_file():
         return path
-    archive = Archive(fetcher, partial(find_mirrors, None, None))
+    archive = Archive(fetcher, partial(find_mirrors, fetcher.mirror, fetcher.snapshot))
     arch = "amd64" if source.arch == "all" else source.arch
     deb = archive.fetch_pin(SUITE, arch, source.pin)
-    with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
-        run(["dpkg-deb", "-x", deb, folder])
-        found = Path(folder) / source.file
-        if not found.is_file():
+    with new_file(path) as temporary:
+        extract_from_deb(deb, source, temporary)
+    return path
+
+
+def extract_from_deb(deb: Path, source: DebSource, target: Path) -> None:
+    """Write the named file of a package to `target`; links in it are followed inside it only.
+
+    Raises `UserError` when the package is none, or the file is not in it or is another one.
+    """
+    with tempfile.TemporaryDirectory(prefix="imagebuilder-") as name:
+        folder = Path(name).resolve()
+        try:
+            run(["dpkg-deb", "-x", deb, folder])
+        except CommandFailed as error:
+            raise UserError(f"{source.pin}: dpkg-deb cannot unpack it") from error
+        found = (folder / source.file).resolve()
+        if not (found.is_relative_to(folder) and found.is_file()):
             raise UserError(f"{source.pin} holds no file {source.file}")
         got = sha256_file(found)
         if got != source.sha256:
             raise UserError(
                 f"{source.file} of {source.pin}: wrong SHA-256: got {got}, want {source.sha256}"
             )
-        with new_file(path) as temporary:
-            shutil.copyfile(found, temporary)
-    return path
+        shutil.copyfile(found, target)

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from imagebuilder.errors import UserError
-from imagebuilder.fetch import Fetcher
+from imagebuilder.fetch import MAX_BYTES, TOO_LARGE, Fetcher
 from imagebuilder.run import CommandFailed, run
 from imagebuilder.source import PypiSource
 from imagebuilder.state import new_file, sha256_file
@@ -64,12 +64,11 @@ def _extract(wheel: Path, source: PypiSource, target: Path) -> None:
 
 def _extract_member(wheel: Path, file: str, pin: str, target: Path) -> None:
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(file) as member,
-            target.open("wb") as stream,
-        ):
-            shutil.copyfileobj(member, stream)
+        with zipfile.ZipFile(wheel) as archive, target.open("wb") as stream:
+            if archive.getinfo(file).file_size > MAX_BYTES:
+                raise UserError(f"{file} of {pin}: {TOO_LARGE}")
+            with archive.open(file) as member:
+                shutil.copyfileobj(member, stream)
     except KeyError as error:
         raise UserError(f"{pin} holds no file {file}") from error
     except zipfile.BadZipFile as error:
