@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.errors import UserError
 
-CHUNK = 1 << 20
+TEMPORARY = ".imagebuilder-"
+"""What the name of an unfinished file or folder begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,8 @@ def new_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well."""
     with host_errors("file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+        sweep(path.parent)
+        temporary, lock = _claim(lambda: _make_file(path.parent))
     try:
         with host_errors("file"):
             yield temporary
@@ -93,6 +94,7 @@ def new_file(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
 
 
 @contextlib.contextmanager
@@ -103,7 +105,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     with host_errors("folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:64]}.", dir=path.parent))
+        sweep(path.parent)
+        temporary, lock = _claim(lambda: Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent)))
     try:
         with host_errors("folder"):
             yield temporary
@@ -115,6 +118,50 @@ def new_folder(path: Path) -> Iterator[Path]:
                     raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder.
+
+    A living process holds a lock on what it is writing; one that dies in any way loses it.
+    """
+    for path in folder.glob(f"{TEMPORARY}*"):
+        # One that is finished meanwhile, or of another user, is no concern of ours.
+        with contextlib.suppress(OSError), _locked(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`; `OSError` when another process does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _claim(make: Callable[[], Path]) -> tuple[Path, int]:
+    """A new temporary path and the descriptor that holds its lock."""
+    while True:
+        path = make()
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY)
+            # Not every file system knows locks; where none does, nothing is swept either.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():
+                return path, descriptor
+            # Swept between its making and its lock.
+            os.close(descriptor)
+
+
+def _make_file(folder: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+    os.close(descriptor)
+    return Path(name)
 
 
 def write_if_changed(path: Path, data: bytes) -> bool:

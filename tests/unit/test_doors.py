@@ -95,6 +95,44 @@ def test_the_first_of_two_equal_folders_stays(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["x"]
 
 
+WRITER = """\
+import sys, time
+from pathlib import Path
+from imagebuilder.state import new_file, new_folder
+folder = Path(sys.argv[1])
+with new_folder(folder / sys.argv[2]) as temporary, new_file(folder / sys.argv[3]) as file:
+    (temporary / "a").write_text("a")
+    file.write_text("b")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_writer(folder: Path, *names: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", WRITER, str(folder), *names]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".mine").write_text("")
+    with start_writer(tmp_path, "living", "file") as living:
+        own = {item.name for item in tmp_path.iterdir()}
+        with start_writer(tmp_path, "killed", "file2") as killed:
+            killed.kill()
+        assert len(list(tmp_path.iterdir())) == len(own) + 2
+        with new_folder(tmp_path / "next"):
+            assert len(list(tmp_path.iterdir())) == len(own) + 1
+        assert {item.name for item in tmp_path.iterdir()} == own | {"next"}
+        living.communicate(timeout=10)
+    assert living.returncode == 0
+    assert sorted(item.name for item in tmp_path.iterdir()) == [".mine", "file", "living", "next"]
+    assert (tmp_path / "living" / "a").read_text() == "a"
+    assert (tmp_path / "file").read_text() == "b"
+
+
 def test_unchanged_files_are_not_written(tmp_path: Path) -> None:
     assert write_if_changed(tmp_path / "a", b"x")
     before = (tmp_path / "a").stat().st_mtime_ns
