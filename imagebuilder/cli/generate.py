@@ -12,7 +12,7 @@ from imagebuilder.cli.build import locked_option
 from imagebuilder.cli.pipeline import Asked, ask, output_folder, resolve, save_lock
 from imagebuilder.engines.yocto.pins import lock_layers
 from imagebuilder.engines.yocto.steps import PROJECT, ingredients
-from imagebuilder.kasproject.folder import write_project
+from imagebuilder.kasproject.folder import repository_prefix, write_project
 from imagebuilder.kasproject.project import fragment_files, project_files
 from imagebuilder.lock import lock_path, read_lock
 from imagebuilder.models.build import seal_models
@@ -42,7 +42,10 @@ def command(
     asked = ask(app, manifest, machine, "yocto")
     build = decide_layers(app, asked, locked=locked)
     folder = output or output_folder(asked, None) / ("fragment" if fragment else PROJECT)
-    files = (fragment_files if fragment else project_files)(ingredients(build))
+    if fragment:
+        files = fragment_files(ingredients(build, repository_prefix(folder)))
+    else:
+        files = project_files(ingredients(build))
     result = write_project(files, folder)
     if not locked:
         save_lock(build)

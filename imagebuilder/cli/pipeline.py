@@ -101,8 +101,13 @@ def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
     lock = dataclasses.replace(
         lock, models={**lock.models, **model_pins}, data={**lock.data, **data_pins}
     )
-    variant = load_engine(asked.engine).variant
-    return Build(asked.manifest, asked.machine, asked.engine, variant, models, lock, asked.series)
+    engine = load_engine(asked.engine)
+    build = Build(
+        asked.manifest, asked.machine, asked.engine, engine.variant, models, lock, asked.series
+    )
+    if problems := tuple(engine.problems(build)):
+        raise UserError(*problems)
+    return build
 
 
 def make_plan(build: Build) -> Plan:

@@ -9,10 +9,10 @@ import click
 from imagebuilder.bundle.reader import SealedBundle, open_bundle
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option
-from imagebuilder.cli.pipeline import Asked, ask
+from imagebuilder.cli.pipeline import Asked, ask, resolve
 from imagebuilder.errors import UserError
-from imagebuilder.lock import lock_path, read_lock
-from imagebuilder.resolve import choose_models, engine_problems
+from imagebuilder.lock import Lock, lock_path, read_lock
+from imagebuilder.resolve import engine_problems
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(app: App, manifest: Path, machine: str | None, engine: str) -> None:
         raise UserError(*problems)
     bundles = _sealed(app, asked)
     if len(bundles) == len(asked.sources):
-        choose_models(asked.choice, bundles)
+        resolve(asked, bundles, Lock())
         app.log.info(f"{asked.manifest.file.path}: good, and it fits {asked.machine.name}")
     else:
         app.log.info(f"{asked.manifest.file.path}: good; whether the models fit is known after "

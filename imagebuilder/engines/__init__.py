@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from imagebuilder.artifact import Artifacts
+from imagebuilder.errors import Problem
 from imagebuilder.executor import Action
 from imagebuilder.fetch.debian import Archive
 from imagebuilder.lock import Lock
@@ -25,6 +26,9 @@ class Engine(Protocol):
     """What an engine can do."""
 
     variant: str
+
+    def problems(self, build: Build) -> Iterator[Problem]:
+        """What keeps this engine from building it, though machine and models fit."""
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
         """`build.lock` with all that this build lacks; only `strict` refuses to add to it.

@@ -43,6 +43,14 @@ def write_project(files: Mapping[str, bytes], folder: Path) -> Written:
     return Written(written, removed)
 
 
+def repository_prefix(folder: Path) -> str:
+    """A folder relative to the git repository around it, with a slash; empty if there is none."""
+    for parent in folder.absolute().parents:
+        if (parent / ".git").exists():
+            return f"{folder.absolute().relative_to(parent).as_posix()}/"
+    return ""
+
+
 def _read_record(folder: Path) -> dict[str, str]:
     if folder.is_dir() and not any(folder.iterdir()):
         return {}

@@ -12,7 +12,8 @@ from imagebuilder.catalog.series import Series
 from imagebuilder.devicefiles import image_info, json_text, server_config
 from imagebuilder.kasproject import names
 from imagebuilder.kasproject.kernel import kernel_files
-from imagebuilder.kasproject.settings import settings, yocto_machine
+from imagebuilder.kasproject.problems import own_name
+from imagebuilder.kasproject.settings import fragment_settings, settings, yocto_machine
 from imagebuilder.kasproject.sources import (
     STATIC_LAYERS,
     bundle_files,
@@ -31,28 +32,35 @@ KAS_FILE = "kas.yml"
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """What a project is made from besides the build: folders of the static layers and of inferd."""
+    """What a project is made from besides the build: folders of the static layers and of inferd.
+
+    `prefix` is where a fragment lies in the product's repository: empty, or ends with a slash.
+    """
 
     build: Build
     series: Series
     layers: Path
     inferd: Path
+    prefix: str = ""
 
 
 def project_files(ingredients: Ingredients) -> dict[str, bytes]:
     """Relative path → contents of a project that builds by itself."""
     texts = {KAS_FILE: "kas.yml", "README.md": "project-readme.md"}
-    return _layers(ingredients, STATIC_LAYERS) | _texts(ingredients, texts)
+    return _layers(ingredients, STATIC_LAYERS) | _texts(ingredients, STATIC_LAYERS, texts)
 
 
 def fragment_files(ingredients: Ingredients) -> dict[str, bytes]:
     """The same for a product that keeps its own distro, BSP and image."""
     texts = {"imagebuilder.yml": "fragment.yml", "README.md": "fragment-readme.md"}
-    return _layers(ingredients, STATIC_LAYERS[:1]) | _texts(ingredients, texts)
+    static = STATIC_LAYERS[:1]
+    return _layers(ingredients, static) | _texts(ingredients, static, texts)
 
 
-def _texts(ingredients: Ingredients, texts: Mapping[str, str]) -> dict[str, bytes]:
-    values = _values(ingredients)
+def _texts(
+    ingredients: Ingredients, static: tuple[str, ...], texts: Mapping[str, str]
+) -> dict[str, bytes]:
+    values = _values(ingredients, static)
     return {path: render(f"yocto/{name}", **values).encode() for path, name in texts.items()}
 
 
@@ -110,7 +118,7 @@ def _config(build: Build) -> dict[str, str]:
     image = build.manifest.image
     version = names.recipe_version(build.manifest.version)
     folder = "recipes-core/firmware-config"
-    rows = [f"{file.source.name}:{file.path}:{file.mode:04o}" for file in image.files]
+    rows = [f"{own_name(build, file.source)}:{file.path}:{file.mode:04o}" for file in image.files]
     services = [path.name for path in image.services]
     keys = "".join(path.read_text("utf-8").rstrip("\n") + "\n" for path in image.authorized_keys)
     texts = {
@@ -126,27 +134,30 @@ def _config(build: Build) -> dict[str, str]:
 
 def _own_files(build: Build) -> dict[str, bytes]:
     image = build.manifest.image
-    paths = (*(file.source for file in image.files), *image.services)
-    return {f"recipes-core/firmware-config/files/{p.name}": p.read_bytes() for p in paths}
+    files = {own_name(build, file.source): file.source for file in image.files}
+    files |= {path.name: path for path in image.services}
+    folder = "recipes-core/firmware-config/files"
+    return {f"{folder}/{name}": path.read_bytes() for name, path in files.items()}
 
 
-def _values(ingredients: Ingredients) -> dict[str, Any]:
+def _values(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, Any]:
     build, series = ingredients.build, ingredients.series
     machine = yocto_machine(build, series)
-    _, archive = _server(ingredients)
+    server_digest = hashlib.sha256(_server(ingredients)[1]).hexdigest()
     own = [layer.resolve().name for layer in build.manifest.yocto.layers]
-    static = {name: digest(folder_files(ingredients.layers / name)) for name in STATIC_LAYERS}
     return {
         "name": build.manifest.name,
         "version": build.manifest.version,
         "machine": build.machine,
         "series": series.name,
+        "prefix": ingredients.prefix,
         "repositories": series.selected(machine.layers),
-        "own_layers": [f"layers/{name}" for name in (*STATIC_LAYERS, "meta-firmware", *own)],
-        "static_layers": static,
+        "own_layers": [f"layers/{name}" for name in (*static, "meta-firmware", *own)],
+        "static_layers": {name: digest(folder_files(ingredients.layers / name)) for name in static},
         "models": [
             (m.request.bundle, m.bundle.description.version, m.bundle.digest, m.runtime.name)
             for m in build.models
         ],
-        "settings": settings(build, machine, hashlib.sha256(archive).hexdigest()),
+        "settings": settings(build, machine, server_digest),
+        "fragment_settings": fragment_settings(build, server_digest),
     }

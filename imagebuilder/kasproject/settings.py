@@ -30,7 +30,7 @@ def yocto_machine(build: Build, series: Series) -> YoctoMachine:
 
 def settings(build: Build, machine: YoctoMachine, server_digest: str) -> tuple[Block, ...]:
     """All blocks; one without assignments is left out."""
-    blocks = (
+    return _blocks(
         Block("identity", _identity(build)),
         Block("inference", _inference(build, server_digest)),
         Block("image", _image(build)),
@@ -39,6 +39,16 @@ def settings(build: Build, machine: YoctoMachine, server_digest: str) -> tuple[B
         # The database belongs to the shared state: without it unchanged work is done again.
         Block("shared-state", (("BB_HASHSERVE_DB_DIR", "${SSTATE_DIR}"),)),
     )
+
+
+def fragment_settings(build: Build, server_digest: str) -> tuple[Block, ...]:
+    """Those that a product with its own distro, machine and image takes."""
+    return _blocks(
+        Block("identity", _identity(build)), Block("inference", _inference(build, server_digest))
+    )
+
+
+def _blocks(*blocks: Block) -> tuple[Block, ...]:
     return tuple(
         Block(block.name, tuple((key, bitbake_value(value)) for key, value in block.values))
         for block in blocks
@@ -52,7 +62,6 @@ def _identity(build: Build) -> tuple[tuple[str, str], ...]:
         ("IMAGEBUILDER_NAME", manifest.name),
         ("IMAGEBUILDER_VERSION", manifest.version),
         ("IMAGEBUILDER_COMPATIBLE", manifest.compatible),
-        ("hostname:pn-base-files", manifest.image.hostname),
     )
 
 
@@ -74,6 +83,7 @@ def runtime_recipes(build: Build) -> tuple[str, ...]:
 def _image(build: Build) -> tuple[tuple[str, str], ...]:
     image = build.manifest.image
     return (
+        ("hostname:pn-base-files", image.hostname),
         ("INIT_MANAGER", INIT[build.manifest.yocto.init]),
         ("IMAGEBUILDER_SSH", "1" if image.authorized_keys else "0"),
         ("IMAGEBUILDER_PACKAGES", " ".join(build.manifest.yocto.packages)),

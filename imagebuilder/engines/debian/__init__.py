@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from imagebuilder.engines.debian.packages import requests
 from imagebuilder.engines.debian.steps import ACTIONS, Tools
 from imagebuilder.engines.debian.steps_plan import make_plan
 from imagebuilder.engines.locking import lock_packages
+from imagebuilder.errors import Problem
 from imagebuilder.executor import Action
 from imagebuilder.fetch.debian import Archive
 from imagebuilder.lock import Lock
@@ -24,6 +25,11 @@ class DebianEngine:
     """Implements `imagebuilder.engines.Engine`."""
 
     variant = "dev"
+
+    def problems(self, build: Build) -> Iterator[Problem]:
+        """None: what it does not do is only warned of."""
+        del build
+        return iter(())
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
         """Pin the packages that the build lacks; warn of what the engine does not do."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from imagebuilder.artifact import Artifacts
+from imagebuilder.catalog import shipped
 from imagebuilder.engines.yocto.collect import collect
 from imagebuilder.engines.yocto.pins import lock_layers
 from imagebuilder.engines.yocto.steps import make_image, make_plan, make_project
+from imagebuilder.errors import Problem
 from imagebuilder.executor import Action
 from imagebuilder.fetch.debian import Archive
+from imagebuilder.kasproject.problems import project_problems
 from imagebuilder.lock import Lock
 from imagebuilder.plan import Plan
 from imagebuilder.resolve import Build
@@ -22,6 +25,11 @@ class YoctoEngine:
     """Implements `imagebuilder.engines.Engine`."""
 
     variant = "release"
+
+    def problems(self, build: Build) -> Iterator[Problem]:
+        """What keeps the build from becoming a project."""
+        assert build.series is not None
+        return project_problems(build, build.series, shipped("layers"))
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
         """Pin the series' layers."""

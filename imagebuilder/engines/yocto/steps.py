@@ -29,10 +29,10 @@ SITE_VARIABLE = "IMAGEBUILDER_SITE"
 """Names a kas file of the host's site, such as mirrors; used beside the project, not part of it."""
 
 
-def ingredients(build: Build) -> Ingredients:
+def ingredients(build: Build, prefix: str = "") -> Ingredients:
     """What the project of a build is made from."""
     assert build.series is not None
-    return Ingredients(build, build.series, shipped("layers"), shipped("inferd"))
+    return Ingredients(build, build.series, shipped("layers"), shipped("inferd"), prefix)
 
 
 def make_plan(build: Build) -> Plan:

@@ -1,0 +1,121 @@
+"""What keeps a build from becoming a kas project, each located in the manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from imagebuilder.catalog.machine import YoctoMachine
+from imagebuilder.catalog.series import Series
+from imagebuilder.errors import Problem
+from imagebuilder.kasproject.settings import yocto_machine
+from imagebuilder.kasproject.sources import STATIC_LAYERS
+from imagebuilder.resolve import Build
+from imagebuilder.yamlfile import Key
+
+OWN_COLLECTIONS = ("imagebuilder", "imagebuilder-distro", "firmware")
+PLAIN = re.compile(r"[A-Za-z0-9._+/-]+")
+"""Paths that a recipe can list: separated by spaces there, with a colon between parts."""
+
+
+def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Problem]:
+    """All of them; `layers` is the folder with the static layers."""
+    machine = yocto_machine(build, series)
+    yield from _series_problems(build, series, machine)
+    yield from _license_problems(build, machine)
+    yield from _layer_problems(build, series)
+    yield from _file_problems(build)
+    yield from _fragment_problems(build, machine, layers)
+
+
+def _series_problems(build: Build, series: Series, machine: YoctoMachine) -> Iterator[Problem]:
+    problem, name = build.manifest.problem, build.machine.name
+    if machine.series and series.name not in machine.series:
+        what = f"{name} cannot be built with {series.name}"
+        yield problem(("yocto", "series"), what, f"it can with: {', '.join(machine.series)}")
+    for layer in series.missing(machine.layers):
+        what = f"{name} needs the layer {layer}, of which there is none for {series.name}"
+        yield problem(
+            ("machine",), what, "choose another series, or add it to a series of your own"
+        )
+
+
+def _license_problems(build: Build, machine: YoctoMachine) -> Iterator[Problem]:
+    for name in machine.licenses:
+        if name not in build.manifest.yocto.licenses:
+            what = f"{build.machine.name} needs {name} to be accepted"
+            hint = f"read that licence; if you accept it: yocto: {{licenses: [{name}]}}"
+            yield build.manifest.problem(("yocto", "licenses"), what, hint)
+
+
+def _layer_problems(build: Build, series: Series) -> Iterator[Problem]:
+    seen = {*STATIC_LAYERS, "meta-firmware"}
+    collections = set(OWN_COLLECTIONS)
+    for index, path in enumerate(build.manifest.yocto.layers):
+        key: Key = ("yocto", "layers", index, "path")
+        name = path.resolve().name
+        if name in seen:
+            yield build.manifest.problem(key, f"there is already a layer {name} in the project")
+        seen.add(name)
+        try:
+            text = (path / "conf" / "layer.conf").read_text("utf-8", "replace")
+        except OSError:
+            what = f"{path} is not a layer: it has no conf/layer.conf"
+            yield build.manifest.problem(key, what)
+            continue
+        if series.name not in _words(text, r"LAYERSERIES_COMPAT_\S+"):
+            what = f"the layer {name} does not say that it is for {series.name}"
+            hint = "use its branch for that series, or another yocto.series"
+            yield build.manifest.problem(key, what, hint)
+        own = set(_words(text, "BBFILE_COLLECTIONS"))
+        for collection in sorted(own & collections):
+            what = f"the layer {name} has the collection {collection}, which another one has too"
+            yield build.manifest.problem(key, what)
+        collections |= own
+
+
+def _words(text: str, variable: str) -> list[str]:
+    found = re.findall(rf'^\s*{variable}\s*\S?\S?=\s*"([^"]*)"', text, re.M)
+    return " ".join(found).split()
+
+
+def _file_problems(build: Build) -> Iterator[Problem]:
+    for index, file in enumerate(build.manifest.image.files):
+        for part, text in (("source", own_name(build, file.source)), ("path", file.path)):
+            if not PLAIN.fullmatch(text):
+                what = f"{text}: a recipe cannot name this path"
+                hint = "use letters, digits and . _ + / - only"
+                yield build.manifest.problem(("image", "files", index, part), what, hint)
+
+
+def own_name(build: Build, path: Path) -> str:
+    """A file of the user's own, relative to the manifest's folder."""
+    return path.resolve().relative_to(build.manifest.folder.resolve()).as_posix()
+
+
+def _fragment_problems(build: Build, machine: YoctoMachine, layers: Path) -> Iterator[Problem]:
+    folder = layers / STATIC_LAYERS[0] / "kernel-features"
+    for feature in machine.features:
+        if not (folder / f"{feature}.cfg").is_file():
+            what = f"{build.machine.name} wants the kernel feature {feature}, which does not exist"
+            names = ", ".join(sorted(path.stem for path in folder.glob("*.cfg")))
+            yield build.machine.file.problem(("yocto", "features"), what, f"there are: {names}")
+    seen = {f"{feature}.cfg" for feature in machine.features}
+    for index, path in enumerate(build.manifest.kernel.fragments):
+        key: Key = ("kernel", "fragments", index)
+        if path.suffix != ".cfg" or not PLAIN.fullmatch(path.name):
+            yield build.manifest.problem(key, f"{path.name}: a fragment is called NAME.cfg")
+        elif path.name in seen:
+            yield build.manifest.problem(key, f"there is already a fragment {path.name}")
+        seen.add(path.name)
+        yield from _symbol_problems(build, key, path)
+
+
+def _symbol_problems(build: Build, key: Key, path: Path) -> Iterator[Problem]:
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+        text = line.strip()
+        if not text or re.fullmatch(r"CONFIG_\w+=.+|#.*", text):
+            continue
+        what = f"{path.name}:{number}: {text[:60]!r} is not CONFIG_NAME=VALUE"
+        yield build.manifest.problem(key, what)
