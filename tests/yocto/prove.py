@@ -3,7 +3,7 @@
     python tests/yocto/prove.py --mirrors FOLDER --work FOLDER [--machine PATTERN] [--series NAME]
                                 [--level parsed|dry-run] [--site FILE] [--write]
 
-FOLDER of mirrors holds bare git repositories NAME.git with the commits of the series' files; what is
+FOLDER of mirrors holds bare git repositories NAME.git with the commits of the series; what is
 not there is reported as missing and never claimed. Needs kas, OE's host programs, a normal user.
 `parsed` means that `bitbake -g` of both images succeeded: every package has a provider.
 `dry-run` means that `bitbake -n` of them did: every task has what it needs.
