@@ -21,6 +21,7 @@ COMMANDS = {
     "build": ("build", "Build the image."),
     "run": ("run", "Boot the image in QEMU, console here."),
     "test": ("test", "Boot the image in QEMU and test it."),
+    "flash": ("flash", "Write the image to a device."),
     "model": ("model", "Inspect, build and compare models."),
     "inspect": ("inspect", "Show what is in an image or a bundle, or how two differ."),
     "export": ("export", "Write out the schemas of the file formats."),

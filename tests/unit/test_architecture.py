@@ -12,7 +12,7 @@ ROWS = (
     ("run", "state", "yamlfile", "source", "templates"),
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),
-    ("resolve", "plan", "hosttools", "hostcheck"),
+    ("resolve", "plan", "hosttools", "hostcheck", "flash"),
     ("devicefiles",),
     ("kasproject", "executor", "models", "target", "crossbuild"),
     ("engines", "report", "export"),

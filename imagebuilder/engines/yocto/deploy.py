@@ -25,6 +25,7 @@ IMAGE_FILES = (
 KERNEL_FILES = (
     *(("kernel", name, "kernel") for name in ("Image", "bzImage", "zImage", "fitImage")),
     ("kernel-config", "kernel-config", "kernel.config"),
+    ("bootloader", "imx-boot", "imx-boot"),
 )
 
 
