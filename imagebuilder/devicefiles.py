@@ -9,9 +9,12 @@ from typing import Any
 from imagebuilder import device
 from imagebuilder.resolve import Build
 
+SERVER = "inferd"
+"""The server whose configuration this is; others are configured by their own packages."""
+
 
 def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
-    """/etc/inferd.json (device contract); `libraries` are runtime → path on the device."""
+    """/etc/inferd.json (device contract); `libraries` are backend → path on the device."""
     return {
         "format": 1,
         "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
@@ -27,6 +30,7 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
                 "memory_limit": model.request.memory_limit,
             }
             for model in build.models
+            if model.runtime.server == SERVER
         ],
     }
 

@@ -70,6 +70,7 @@ def choose_models(choice: Choice, bundles: Sequence[SealedBundle]) -> tuple[Buil
             problems.extend(_model_problems(choice, index, found))
         else:
             problems.append(found)
+    problems.extend(_backend_problems(choice, models))
     problems.extend(_memory_problems(choice, models))
     problems.extend(_storage_problems(choice, models))
     if problems:
@@ -107,7 +108,7 @@ def _choose(
         if target := available(runtime, arch, choice.engine):
             return BuildModel(request, bundle, runtime, target)
     what = f"no runtime reads {kind} on {arch} with the engine {choice.engine}"
-    return choice.manifest.problem(("models", index, "bundle"), what, _where(readers, choice))
+    return choice.manifest.problem(("models", index, "bundle"), what, _where(choice, kind, readers))
 
 
 def available(runtime: Runtime, arch: str, engine: str) -> RuntimeTarget | None:
@@ -119,14 +120,26 @@ def available(runtime: Runtime, arch: str, engine: str) -> RuntimeTarget | None:
     return target if parts.get(engine) is not None else None
 
 
-def _where(readers: Iterable[Runtime], choice: Choice) -> str:
+def _where(choice: Choice, kind: str, readers: Sequence[Runtime]) -> str:
+    backends = {runtime.backend for runtime in readers}
+    hints = [
+        f"use {runtime.name}"
+        if kind in runtime.formats
+        else f"convert the model to {runtime.formats[0]} for {runtime.name}"
+        for runtime in choice.runtimes
+        if runtime.backend in backends
+        and runtime not in readers
+        and available(runtime, choice.machine.arch, choice.engine)
+    ]
     places = [
         f"{runtime.name} on {arch}"
         for runtime in readers
         for arch in runtime.targets
         if available(runtime, arch, choice.engine)
     ]
-    return f"there is {', '.join(places)}" if places else "convert the model to another format"
+    if places:
+        hints.append(f"there is {', '.join(places)}")
+    return "; ".join(hints) or "convert the model to another format"
 
 
 def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[Problem]:
@@ -145,6 +158,13 @@ def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[P
                 f"{description.name} has {what} {has}, {where} reads at most {most}",
                 f"export the model with {what} {most} or lower",
             )
+    made_by, reads = description.provenance.runtime, f"{model.runtime.backend} {target.version}"
+    if description.model.format == "ort" and made_by != reads:
+        yield manifest.problem(
+            key,
+            f"{description.name} was converted by {made_by}, {where} reads only what {reads} made",
+            "build the model bundle with the Python package of that version",
+        )
     limit, needs = model.request.memory_limit, model_memory(description)
     if limit is not None and needs > limit:
         yield manifest.problem(
@@ -201,6 +221,19 @@ def storage_budget(choice: Choice, models: Sequence[BuildModel]) -> tuple[tuple[
 def bundle_size(description: Description) -> int:
     """Bytes of a bundle's listed files."""
     return sum(entry.size for entry in description.files.values())
+
+
+def _backend_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:
+    taken: dict[str, BuildModel] = {}
+    for index, model in enumerate(choice.manifest.models):
+        found = next((m for m in models if m.request is model), None)
+        if found is None:
+            continue
+        first = taken.setdefault(found.runtime.backend, found)
+        if first.runtime.name != found.runtime.name:
+            what = f"an image has {first.runtime.name} or {found.runtime.name}, not both"
+            hint = f"{first.request.bundle} takes {first.runtime.name}"
+            yield choice.manifest.problem(("models", index), what, hint)
 
 
 def _memory_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:

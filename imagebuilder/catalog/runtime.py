@@ -39,12 +39,17 @@ class RuntimeTarget:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An inference library: the formats it reads and what there is for each architecture."""
+    """An inference library: the formats it reads and what there is for each architecture.
+
+    `backend` is what the server calls it: the same for builds of one library with other contents,
+    of which an image can have only one.
+    """
 
     name: str
     file: YamlFile
     description: str
     formats: tuple[str, ...]
+    backend: str
     server: str
     license: str
     targets: dict[str, RuntimeTarget]
@@ -58,6 +63,7 @@ def make_runtime(name: str, file: YamlFile) -> Runtime:
         file=file,
         description=data["description"],
         formats=tuple(data["formats"]),
+        backend=data.get("backend", name),
         server=data["server"],
         license=data["license"],
         targets={arch: _target(target) for arch, target in data["targets"].items()},

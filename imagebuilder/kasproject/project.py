@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.catalog.series import Series
-from imagebuilder.devicefiles import image_info, json_text, server_config
+from imagebuilder.devicefiles import SERVER, image_info, json_text, server_config
 from imagebuilder.kasproject import names
 from imagebuilder.kasproject.kernel import kernel_files
 from imagebuilder.kasproject.problems import own_name
@@ -109,8 +109,12 @@ def _bundle(model: BuildModel) -> dict[str, bytes]:
 
 
 def library_paths(build: Build) -> dict[str, str]:
-    """Runtime → path of its library on the device."""
-    return {m.runtime.name: m.target.yocto_library or "" for m in build.models}
+    """What inferd calls a runtime → path of its library on the device."""
+    return {
+        m.runtime.backend: m.target.yocto_library or ""
+        for m in build.models
+        if m.runtime.server == SERVER
+    }
 
 
 def _config(build: Build) -> dict[str, str]:

@@ -99,3 +99,66 @@ def test_a_machine_that_the_engine_cannot_build(tmp_path: Path) -> None:
         "firmware.yaml:4:1: machine: the engine debian cannot build for qemuarm\n"
         "  hint: this machine is built by: yocto"
     )
+
+
+def yocto(tmp_path: Path, machine: str, extra: str = "") -> Choice:
+    return dataclasses.replace(choice(tmp_path, machine, extra), engine="yocto")
+
+
+def converted(runtime: str) -> SealedBundle:
+    found = bundle(format="ort")
+    provenance = dataclasses.replace(found.description.provenance, runtime=runtime)
+    return dataclasses.replace(
+        found, description=dataclasses.replace(found.description, provenance=provenance)
+    )
+
+
+def test_no_prebuilt_runtime_for_the_architecture(tmp_path: Path) -> None:
+    assert errors(tmp_path, yocto(tmp_path, "qemuriscv64"), bundle()) == (
+        "firmware.yaml:6:5: models[0].bundle: no runtime reads onnx on riscv64 with the engine "
+        "yocto\n  hint: convert the model to ort for onnxruntime-cut; "
+        "there is onnxruntime on aarch64, onnxruntime on x86_64"
+    )
+
+
+def test_a_runtime_of_the_manifest_that_the_architecture_lacks(tmp_path: Path) -> None:
+    what = yocto(tmp_path, "qemuriscv64", "    runtime: onnxruntime\n")
+    assert errors(tmp_path, what, converted("onnxruntime 1.28.0")) == (
+        "firmware.yaml:6:5: models[0].bundle: no runtime reads ort on riscv64 with the engine "
+        "yocto\n  hint: use onnxruntime-cut; "
+        "there is onnxruntime on aarch64, onnxruntime on x86_64"
+    )
+
+
+def test_a_converted_model_takes_the_cut_runtime_on_request(tmp_path: Path) -> None:
+    sealed = converted("onnxruntime 1.28.0")
+    (whole,) = choose_models(yocto(tmp_path, "qemuarm64"), [sealed])
+    assert whole.target.yocto_recipe == "onnxruntime-prebuilt"
+    what = yocto(tmp_path, "qemuarm64", "    runtime: onnxruntime-cut\n")
+    (cut,) = choose_models(what, [sealed])
+    assert (cut.runtime.backend, cut.target.yocto_recipe) == ("onnxruntime", "onnxruntime-cut")
+
+
+def test_a_model_converted_by_another_version(tmp_path: Path) -> None:
+    what = yocto(tmp_path, "qemuriscv64")
+    assert errors(tmp_path, what, converted("onnxruntime 1.21.0")) == (
+        "firmware.yaml:6:5: models[0].bundle: fixture was converted by onnxruntime 1.21.0, "
+        "onnxruntime-cut 1.28.0 on riscv64 reads only what onnxruntime 1.28.0 made\n"
+        "  hint: build the model bundle with the Python package of that version"
+    )
+
+
+def test_two_builds_of_one_runtime_in_an_image(tmp_path: Path) -> None:
+    extra = "    runtime: onnxruntime-cut\n  - bundle: other\n"
+    what = yocto(tmp_path, "qemuarm64", extra)
+    with pytest.raises(UserError) as caught:
+        choose_models(what, [converted("onnxruntime 1.28.0"), bundle()])
+    assert str(caught.value).replace(f"{tmp_path}/", "") == (
+        "firmware.yaml:8:5: models[1]: an image has onnxruntime-cut or onnxruntime, not both\n"
+        "  hint: fixture takes onnxruntime-cut"
+    )
+
+
+def test_a_language_model_gets_its_own_server(tmp_path: Path) -> None:
+    (model,) = choose_models(yocto(tmp_path, "qemuriscv64"), [bundle(format="gguf")])
+    assert (model.runtime.name, model.runtime.server) == ("llamacpp", "llama-server")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imagebuilder import device
+from imagebuilder.devicefiles import SERVER
 from imagebuilder.errors import Location, Problem, UserError
 from imagebuilder.resolve import Build, BuildModel
 
@@ -32,8 +33,12 @@ def runtime_path(model: BuildModel) -> str:
 
 
 def libraries(build: Build) -> dict[str, str]:
-    """Runtime → path of its library on the device."""
-    return {model.runtime.name: runtime_path(model) for model in build.models}
+    """What inferd calls a runtime → path of its library on the device."""
+    return {
+        model.runtime.backend: runtime_path(model)
+        for model in build.models
+        if model.runtime.server == SERVER
+    }
 
 
 def os_release(build: Build) -> str:

@@ -1,0 +1,62 @@
+SUMMARY = "Server for language models in the GGUF format"
+DESCRIPTION = "llama.cpp's own server with its OpenAI routes, for the CPU. Only the server is built, \
+as one program with its libraries inside."
+HOMEPAGE = "https://github.com/ggml-org/llama.cpp"
+SECTION = "net"
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=223b26b3c1143120c87e2b13111d3e99"
+
+# The commit of the tag v0.4.0, which is on no branch for certain.
+SRC_URI = "git://github.com/ggml-org/llama.cpp.git;protocol=https;nobranch=1;destsuffix=${BP}"
+SRCREV = "5266f24da75dc449bd56cbed7addb9c8e4a6a73e"
+
+inherit cmake pkgconfig
+
+PACKAGECONFIG ??= ""
+PACKAGECONFIG[openmp] = "-DGGML_OPENMP=ON,-DGGML_OPENMP=OFF"
+PACKAGECONFIG[openssl] = "-DLLAMA_OPENSSL=ON,-DLLAMA_OPENSSL=OFF,openssl"
+
+# The number and commit are given so that nothing asks git; without a user interface nothing is
+# downloaded while building.
+EXTRA_OECMAKE = "\
+    -DBUILD_SHARED_LIBS=OFF \
+    -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
+    -DGGML_CCACHE=OFF \
+    -DGGML_NATIVE=OFF \
+    -DLLAMA_BUILD_COMMIT=${@d.getVar('SRCREV')[:7]} \
+    -DLLAMA_BUILD_EXAMPLES=OFF \
+    -DLLAMA_BUILD_NUMBER=0 \
+    -DLLAMA_BUILD_SERVER=ON \
+    -DLLAMA_BUILD_TESTS=OFF \
+    -DLLAMA_BUILD_UI=OFF \
+    -DLLAMA_USE_PREBUILT_UI=OFF \
+"
+
+# The machine's tune alone decides which instructions are used.
+EXTRA_OECMAKE:append:x86-64 = "\
+    -DGGML_AVX=OFF \
+    -DGGML_AVX2=OFF \
+    -DGGML_BMI2=OFF \
+    -DGGML_F16C=OFF \
+    -DGGML_FMA=OFF \
+    -DGGML_SSE42=OFF \
+"
+EXTRA_OECMAKE:append:riscv64 = "\
+    -DGGML_RVV=OFF \
+    -DGGML_RV_ZFH=OFF \
+    -DGGML_RV_ZICBOP=OFF \
+    -DGGML_RV_ZIHINTPAUSE=OFF \
+    -DGGML_RV_ZVFH=OFF \
+"
+
+OECMAKE_TARGET_COMPILE = "llama-server"
+
+# Its HTTP library does not support 32 bit.
+COMPATIBLE_HOST = "(aarch64|riscv64|x86_64).*-linux"
+
+do_install() {
+    install -D -m 0755 ${B}/bin/llama-server ${D}${bindir}/llama-server
+}
+
+PACKAGES = "${PN}-src ${PN}-dbg llama-server"
+FILES:llama-server = "${bindir}/llama-server"
