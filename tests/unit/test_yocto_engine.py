@@ -1,6 +1,7 @@
 """The engine yocto: progress, triage, results, pins."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from imagebuilder.catalog import make_catalog
 from imagebuilder.catalog.machine import Qemu
 from imagebuilder.engines.yocto.deploy import deployed
 from imagebuilder.engines.yocto.progress import Progress, progress
+from imagebuilder.engines.yocto.steps import check_host
 from imagebuilder.engines.yocto.triage import failures, telling_lines
 from imagebuilder.errors import UserError
 from imagebuilder.target.qemuboot import QemuBoot, read_qemuboot, with_qemuboot
@@ -148,3 +150,18 @@ def test_every_pin_is_a_full_commit() -> None:
     for name in catalog.names("series"):
         for repository in catalog.series(name).repositories.values():
             assert len(repository.commit) == 40
+
+
+def test_bitbake_is_not_started_where_it_cannot_work() -> None:
+    with pytest.raises(UserError) as caught:
+        check_host(Path("/home/me/my project é/p"))
+    assert str(caught.value) == (
+        "BitBake cannot work in /home/me/my project é/p: its path has ' ' 'é'\n"
+        "  hint: name another folder by --output"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
+def test_bitbake_is_not_started_as_root() -> None:
+    with pytest.raises(UserError, match="BitBake does not run as root"):
+        check_host(Path("/p"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from importlib import metadata
@@ -67,8 +68,8 @@ def make_project(build: Build, work: Work) -> None:
 
 def make_image(build: Build, folder: Path, work: Work) -> None:
     """Bring the project folder up to date, let BitBake build it, and keep the results."""
-    check_host()
-    project = folder / PROJECT
+    project = folder.absolute() / PROJECT
+    check_host(project)
     write_project(folder_files(work.inputs["project"]), project)
     run_kas(project, site_file(), folder / "kas.log", work)
     assert build.machine.yocto is not None
@@ -88,8 +89,12 @@ def _keep(found: Sequence[Deployed], folder: Path) -> None:
     (folder / NAMES_FILE).write_text(json.dumps(names))
 
 
-def check_host() -> None:
+def check_host(project: Path) -> None:
     """`UserError` for what makes BitBake fail at once."""
+    # OE-core's sanity.bbclass refuses these; its own message comes late.
+    if bad := sorted(set(re.findall(r"[^A-Za-z0-9._/=-]", str(project)))):
+        what = f"BitBake cannot work in {project}: its path has {' '.join(map(repr, bad))}"
+        raise UserError(what, hint="name another folder by --output")
     if os.geteuid() == 0:
         hint = "run this command as a normal user"
         raise UserError("BitBake does not run as root", hint=hint)

@@ -50,7 +50,7 @@ CAUSES = (
 """Pattern in the telling lines → likely cause and what to do; the first that fits."""
 
 _FAILED = re.compile(r"ERROR: Task \((?P<file>[^)]*?):(?P<task>do_\w+)\) failed")
-_LOG = re.compile(r"ERROR: Logfile of failure stored in: (?P<path>\S+)")
+_LOG = re.compile(r"ERROR: Logfile of failure stored in: (?P<path>.+?)\s*$")
 _RECIPE = re.compile(r"ERROR: (?P<recipe>\S+?)-\S+ (?P<task>do_\w+):")
 _TELLING = re.compile(
     r"(?i)\b(error|fatal|failed|not found|no such file|undefined|denied|mismatch|killed|"

@@ -1,0 +1,128 @@
+"""Running kas: progress, failures, interruption, with a program of its name in its place."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.engines.yocto.bitbake import run_kas
+from imagebuilder.errors import BuildError
+from imagebuilder.executor import Work
+from imagebuilder.fetch import Fetcher
+from imagebuilder.log import NORMAL, Log
+from imagebuilder.plan import Step
+from imagebuilder.state import Cache
+
+GOOD = """\
+import os, sys
+print("NOTE: Running task 1 of 2 (/l/zlib_1.bb:do_fetch)", flush=True)
+print(" ".join(sys.argv[1:]), os.environ["KAS_WORK_DIR"] == os.getcwd(),
+      os.environ.get("BB_NO_NETWORK"), "DL_DIR" in os.environ)
+"""
+BAD = """\
+import pathlib, sys
+log = pathlib.Path("build/tmp/work/zlib/1/temp/log.do_compile.7")
+log.parent.mkdir(parents=True)
+log.write_text("gcc x.c\\nx.c:1: error: No space left on device\\n")
+print("\\x1b[31mERROR: Logfile of failure stored in: %s" % log.absolute())
+print("ERROR: Task (/l/zlib_1.bb:do_compile) failed with exit code '1'\\x1b[0m")
+sys.exit(1)
+"""
+
+
+@pytest.fixture
+def kas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def install(text: str) -> None:
+        package = tmp_path / "fake" / "kas"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(text)
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+    return install
+
+
+def work(tmp_path: Path, *, offline: bool = False) -> tuple[Work, io.StringIO]:
+    stream = io.StringIO()
+    log, cache = Log(NORMAL, stream), Cache(tmp_path / "cache é")
+    fetcher = Fetcher(cache, log, offline)
+    return Work(Step("image", "image"), {}, tmp_path, cache, fetcher, log), stream
+
+
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project é"
+    folder.mkdir()
+    (folder / "kas.yml").touch()
+    return folder
+
+
+def test_what_kas_is_given(tmp_path: Path, kas) -> None:
+    kas(GOOD)
+    folder, log = project(tmp_path), tmp_path / "kas.log"
+    run_kas(folder, None, log, work(tmp_path)[0])
+    assert log.read_text().splitlines()[-1] == "build kas.yml True None True"
+
+
+def test_a_site_file_and_no_network(tmp_path: Path, kas) -> None:
+    kas(GOOD)
+    folder, log, site = project(tmp_path), tmp_path / "kas.log", tmp_path / "mine.yml"
+    site.write_text("header: {version: 14}\n")
+    run_kas(folder, site, log, work(tmp_path, offline=True)[0])
+    assert log.read_text().splitlines()[-1] == "build kas.yml:site.yml True 1 True"
+    assert (folder / "site.yml").read_text() == site.read_text()
+
+
+def test_a_failed_task_is_explained(tmp_path: Path, kas) -> None:
+    kas(BAD)
+    folder, log = project(tmp_path), tmp_path / "kas.log"
+    with pytest.raises(BuildError) as caught:
+        run_kas(folder, None, log, work(tmp_path)[0])
+    failed = folder / "build/tmp/work/zlib/1/temp/log.do_compile.7"
+    assert str(caught.value) == (
+        "zlib: do_compile failed\n"
+        f"  zlib do_compile: {failed}\n"
+        "    x.c:1: error: No space left on device\n"
+        f"  log: {log}\n"
+        "  hint: the disk is full: free some, or set DL_DIR, SSTATE_DIR, TMPDIR"
+    )
+
+
+def test_no_process_outlives_a_killed_build(tmp_path: Path, kas) -> None:
+    kas("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
+    folder = project(tmp_path)
+    code = (
+        "from pathlib import Path; import sys; sys.path.insert(0, sys.argv[3]);"
+        "from tests.component.test_fake_kas import work; from imagebuilder.engines.yocto.bitbake "
+        "import run_kas; run_kas(Path(sys.argv[1]), None, Path(sys.argv[2]) / 'l', "
+        "work(Path(sys.argv[2]))[0])"
+    )
+    root = Path(__file__).parents[2]
+    words = [sys.executable, "-c", code, str(folder), str(tmp_path), str(root)]
+    with subprocess.Popen(words, cwd=root) as process:
+        pid = wait_for(folder / "pid")
+        process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_for(path: Path) -> int:
+    deadline = time.monotonic() + 30
+    while not (path.is_file() and path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
