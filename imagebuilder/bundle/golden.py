@@ -102,6 +102,9 @@ def check_golden(path: Path, description: Description, check: TensorsCheck) -> N
                 raise mismatch(f"{path.name}: there is no {key}")
             if entry.dtype != DTYPES[spec.dtype] or not shape_fits(entry.shape, spec):
                 raise mismatch(f"{path.name}: {key} has another dtype or shape than bundle.json")
+        free = [spec.name for spec in description.inputs if spec.shape[0] == -1]
+        if len({entries[f"{number:03}.input.{name}"].shape[0] for name in free}) > 1:
+            raise mismatch(f"{path.name}: the inputs of sample {number:03} differ in their batch")
 
 
 def shape_fits(shape: tuple[int, ...], spec: Tensor) -> bool:

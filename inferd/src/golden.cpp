@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "json.hpp"
@@ -98,6 +99,15 @@ Result<Tensor> take(std::map<std::string, Tensor>& tensors, std::size_t number,
     return tensor;
 }
 
+// A free first axis is the batch, of the same size in all inputs of a run.
+bool same_batch(const std::vector<Tensor>& inputs, const std::vector<TensorSpec>& specs) {
+    std::set<std::int64_t> sizes;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        if (specs[i].shape[0] == -1) sizes.insert(inputs[i].shape[0]);
+    }
+    return sizes.size() <= 1;
+}
+
 }  // namespace
 
 Result<std::map<std::string, Tensor>> read_safetensors(std::span<const std::byte> file) {
@@ -143,6 +153,9 @@ Result<std::vector<Sample>> read_golden(std::span<const std::byte> file, const G
                 if (!tensor) return tensor.error();
                 target->push_back(std::move(*tensor));
             }
+        }
+        if (!same_batch(samples[i].inputs, spec.inputs)) {
+            return mismatch("the inputs of sample " + std::to_string(i) + " differ in their batch");
         }
     }
     return samples;
