@@ -3,6 +3,8 @@
 inherit core-image
 
 IMAGE_FEATURES += "read-only-rootfs"
+# A root that is read-only runs nothing at first boot, so it needs nothing for that.
+ROOTFS_BOOTSTRAP_INSTALL = ""
 IMAGE_LINGUAS = ""
 
 IMAGE_INSTALL = "packagegroup-imagebuilder-base packagegroup-imagebuilder-inference ${IMAGEBUILDER_PACKAGES}"
