@@ -39,6 +39,16 @@ python do_check_requested_symbols() {
 addtask check_requested_symbols after do_configure before do_compile
 do_check_requested_symbols[vardeps] += "IMAGEBUILDER_KERNEL_FRAGMENTS"
 
+# For kernels that have no mechanism of their own for fragments; a firmware's bbappend calls it.
+imagebuilder_merge_fragments() {
+    fragments=""
+    for name in ${IMAGEBUILDER_KERNEL_FRAGMENTS}; do
+        fragments="$fragments ${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/$name"
+    done
+    ${S}/scripts/kconfig/merge_config.sh -m -O ${B} ${B}/.config $fragments
+    oe_runmake_call -C ${S} O=${B} olddefconfig
+}
+
 # The configuration is part of the evidence.
 do_deploy:append() {
     install -m 0644 ${B}/.config ${DEPLOYDIR}/kernel-config
