@@ -49,7 +49,12 @@ class Quantize:
     calibration: Literal["minmax", "entropy", "percentile"]
 
 
-OptimizeStep = FixShapes | Quantize
+@dataclass(frozen=True, slots=True)
+class OrtFormat:
+    """Convert to ONNX Runtime's own format; always the last step."""
+
+
+OptimizeStep = FixShapes | Quantize | OrtFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ def _tensor(data: dict[str, Any]) -> TensorSpec:
 
 def _step(data: str | dict[str, Any]) -> OptimizeStep:
     if isinstance(data, str):
-        return FixShapes()
+        return FixShapes() if data == "fix-shapes" else OrtFormat()
     operators = data.get("operators", "all")
     return Quantize(
         mode=data["quantize"],
@@ -179,7 +184,11 @@ def _problems(file: YamlFile) -> Iterator[Problem]:
             ("data", "calibration"), "calibration and evaluation must not be the same split"
         )
     for index, step in enumerate(data.get("optimize", ())):
-        if step != "fix-shapes" and step["quantize"] == "static" and "calibration" not in recipe:
+        if step == "ort-format" and index + 1 < len(data["optimize"]):
+            yield file.problem(("optimize", index), "ort-format must be the last step")
+        if isinstance(step, str):
+            continue
+        if step["quantize"] == "static" and "calibration" not in recipe:
             yield file.problem(
                 ("optimize", index, "quantize"), "static quantization needs `data.calibration`"
             )

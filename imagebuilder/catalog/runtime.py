@@ -35,6 +35,7 @@ class RuntimeTarget:
     debian: DebianRuntime | None
     yocto_recipe: str | None
     yocto_library: str | None
+    yocto_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def _target(data: dict[str, Any]) -> RuntimeTarget:
         debian=_debian(data.get("debian")),
         yocto_recipe=data.get("yocto", {}).get("recipe"),
         yocto_library=data.get("yocto", {}).get("file"),
+        yocto_cut=data.get("yocto", {}).get("cut", False),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from imagebuilder.catalog.machine import YoctoMachine
 from imagebuilder.catalog.series import Series
 from imagebuilder.errors import Problem
+from imagebuilder.kasproject.operators import operators_problems
 from imagebuilder.kasproject.settings import yocto_machine
 from imagebuilder.kasproject.sources import STATIC_LAYERS
 from imagebuilder.resolve import Build
@@ -26,6 +27,7 @@ def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Pro
     yield from _license_problems(build, machine)
     yield from _layer_problems(build, series)
     yield from _file_problems(build)
+    yield from operators_problems(build)
     yield from _fragment_problems(build, machine, layers)
 
 

@@ -12,6 +12,7 @@ from imagebuilder.catalog.series import Series
 from imagebuilder.devicefiles import SERVER, image_info, json_text, server_config
 from imagebuilder.kasproject import names
 from imagebuilder.kasproject.kernel import kernel_files
+from imagebuilder.kasproject.operators import operators_file
 from imagebuilder.kasproject.problems import own_name
 from imagebuilder.kasproject.settings import fragment_settings, settings, yocto_machine
 from imagebuilder.kasproject.sources import (
@@ -77,6 +78,7 @@ def _layers(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, byte
     files |= _below(LAYER, {path: text.encode() for path, text in firmware.items()})
     files |= _below(LAYER, _own_files(build))
     files |= _below(LAYER, dict([_server(ingredients)]))
+    files |= _below(f"{LAYER}/sources", operators_file(build))
     for model in build.models:
         files |= _below(LAYER, _bundle(model))
     return files

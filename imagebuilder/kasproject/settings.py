@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from imagebuilder.catalog.machine import YoctoMachine
 from imagebuilder.catalog.series import Series
 from imagebuilder.kasproject.names import bitbake_value, bundle_recipe
+from imagebuilder.kasproject.operators import operators_file
 from imagebuilder.resolve import Build
 from imagebuilder.units import MIB
 
@@ -72,6 +73,7 @@ def _inference(build: Build, server_digest: str) -> tuple[tuple[str, str], ...]:
         ("IMAGEBUILDER_RUNTIMES", " ".join(runtime_recipes(build))),
         ("IMAGEBUILDER_SERVERS", " ".join(sorted({m.runtime.server for m in build.models}))),
         ("IMAGEBUILDER_INFERD_SHA256", server_digest),
+        *(("IMAGEBUILDER_ONNX_OPERATORS", name) for name in operators_file(build)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import tempfile
@@ -187,6 +188,7 @@ def measure(
     from imagebuilder.bundle.format import Accuracy
     from imagebuilder.models.data import load_split
     from imagebuilder.models.optimize import optimize
+    from imagebuilder.models.ort_format import required_operators
     from imagebuilder.models.runner import Runner, top1
     from imagebuilder.models.seal import Optimized
 
@@ -203,15 +205,17 @@ def measure(
     if before < floor.min:
         what = f"the model itself reaches {before:.2f} %, the floor is {floor.min:g} %"
         raise UserError(source.file.problem(("accuracy", "min"), what))
-    path, quantization = optimize(source, model, calibration, folder)
+    graph, path, quantization = optimize(source, model, calibration, folder)
     scores = Runner(path).first_output(evaluation)
     after = top1(scores, evaluation.labels)
     accuracy = Accuracy(
         floor.metric, round(before, 4), round(after, 4), len(evaluation), floor.min, floor.max_drop
     )
     check_floor(source, accuracy, quantization)
-    info = inspect_model(path)
+    info = dataclasses.replace(inspect_model(graph), file_bytes=path.stat().st_size)
     report = _report(accuracy, info, model.stat().st_size, quantization)
+    if path.suffix == ".ort":
+        report["required_operators"] = required_operators(path)
     return Optimized(path, info, quantization, accuracy, report, sha256_file(model)), evaluation
 
 

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebuilder.catalog.bundle_source import BundleSource, FixShapes, OptimizeStep, Quantize
+from imagebuilder.catalog.bundle_source import (
+    BundleSource,
+    FixShapes,
+    OptimizeStep,
+    OrtFormat,
+    Quantize,
+)
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.data import Array, Split
+from imagebuilder.models.ort_format import convert
 from imagebuilder.models.runner import batches
 
 CALIBRATION_SAMPLES = 128
@@ -17,14 +24,17 @@ CALIBRATION_SAMPLES = 128
 
 def optimize(
     source: BundleSource, model: Path, calibration: Split | None, folder: Path
-) -> tuple[Path, str]:
-    """Apply all steps in order; gives the optimized model and what was done, as text.
+) -> tuple[Path, Path, str]:
+    """Apply all steps in order.
 
-    `folder` takes the models in between.
+    Gives the optimized model as ONNX, the file to be sealed (the same, or that model in the ORT
+    format), and what was done, as text. `folder` takes the models in between.
     """
     done = []
+    graph = model
     for index, step in enumerate(source.optimize):
-        target = folder / f"step-{index}.onnx"
+        kind = "ort" if isinstance(step, OrtFormat) else "onnx"
+        target = folder / f"step-{index}.{kind}"
         try:
             _apply(source, step, model, target, calibration)
         except UserError:
@@ -33,15 +43,18 @@ def optimize(
             reason = str(error).strip().splitlines()[0][:300] if str(error) else repr(error)
             place = source.file.locate("optimize", index)
             raise BuildError(f"{place}: optimize[{index}]: {reason}") from error
+        graph = model if isinstance(step, OrtFormat) else target
         model = target
         done.append(describe(step))
-    return model, ", ".join(done) or "none"
+    return graph, model, ", ".join(done) or "none"
 
 
 def describe(step: OptimizeStep) -> str:
     """A step as text, for reports and `bundle.json`."""
     if isinstance(step, FixShapes):
         return "fix-shapes"
+    if isinstance(step, OrtFormat):
+        return "ort-format"
     operators = "all operators" if step.operators is None else "/".join(step.operators)
     flags = [name for name in ("per_channel", "reduce_range") if getattr(step, name)]
     return " ".join(["int8", step.mode, operators, *flags])
@@ -52,6 +65,8 @@ def _apply(
 ) -> None:
     if isinstance(step, FixShapes):
         fix_shapes(source, model, target)
+    elif isinstance(step, OrtFormat):
+        convert(model, target)
     elif step.mode == "dynamic":
         quantize_dynamic(step, model, target)
     else:

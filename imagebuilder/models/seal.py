@@ -69,7 +69,7 @@ def _write_files(
 
     import safetensors.numpy
 
-    shutil.copyfile(optimized.path, folder / "model.onnx")
+    shutil.copyfile(optimized.path, folder / f"model{optimized.path.suffix}")
     tensors = golden_tensors(source, Runner(optimized.path), evaluation)
     (folder / GOLDEN).write_bytes(safetensors.numpy.save(tensors))
     text = json.dumps(optimized.report, indent=2, sort_keys=True) + "\n"
@@ -98,13 +98,13 @@ def golden_tensors(source: BundleSource, runner: Runner, evaluation: Split) -> d
 def _description(source: BundleSource, optimized: Optimized, folder: Path) -> Description:
     files = {path.name: FileEntry(path.stat().st_size, sha256_file(path))
              for path in sorted(folder.iterdir())}  # fmt: skip
-    info = optimized.info
+    info, kind = optimized.info, optimized.path.suffix.removeprefix(".")
     return Description(
         name=source.name,
         version=source.version,
         task=source.task,
         license={"code": source.license_code, "weights": source.license_weights},
-        model=ModelFile("model.onnx", "onnx", info.opset, info.ir, optimized.quantization),
+        model=ModelFile(f"model.{kind}", kind, info.opset, info.ir, optimized.quantization),
         inputs=tuple(_tensor(spec) for spec in source.inputs),
         outputs=tuple(_tensor(spec) for spec in source.outputs),
         labels="labels.txt" if source.labels is not None else None,

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "imagebuilder"
 
 ROWS = (
     ("errors", "log", "units", "device", "package", ""),
-    ("run", "state", "yamlfile", "source", "templates"),
+    ("run", "state", "yamlfile", "source", "templates", "operators"),
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),
     ("resolve", "plan", "hosttools", "hostcheck", "flash"),

@@ -171,3 +171,14 @@ def test_samples_are_spread(samples: int, wanted: int) -> None:
 def test_top1() -> None:
     scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
     assert top1(scores, np.array([1, 0, 0, 1])) == 75.0
+
+
+def test_a_conversion_is_the_last_step(tmp_path: Path) -> None:
+    folder = source(tmp_path).folder
+    text = BUNDLE.replace("accuracy:", "optimize: [ort-format, fix-shapes]\naccuracy:")
+    (folder / "bundle.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_bundle_source(folder / "bundle.yaml")
+    assert str(caught.value).endswith(
+        "bundle.yaml:10:12: optimize[0]: ort-format must be the last step"
+    )
