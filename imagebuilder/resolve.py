@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from imagebuilder.accelerator import accelerator_problems
 from imagebuilder.bundle.format import Description
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.catalog.machine import Machine
@@ -87,6 +88,7 @@ def engine_problems(choice: Choice) -> Iterator[Problem]:
         hint = f"this machine is built by: {', '.join(others)}" if others else ""
         what = f"the engine {choice.engine} cannot build for {machine.name}"
         yield choice.manifest.problem(("machine",), what, hint)
+    yield from accelerator_problems(machine)
 
 
 def _choose(

@@ -20,12 +20,16 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """An NPU or GPU; `runtimes` maps a runtime to its delegate's path and version."""
+    """An NPU or GPU; `runtimes` maps a runtime to its delegate's path and version.
+
+    `compatible` lists versions that belong together: `driver`, `firmware`, `runtimes`.
+    """
 
     kind: str
     driver: Component | None
     firmware: Component | None
     runtimes: dict[str, dict[str, str]]
+    compatible: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ def _accelerator(data: dict[str, Any] | None) -> Accelerator | None:
         _component(data.get("driver")),
         _component(data.get("firmware")),
         dict(data.get("runtimes", {})),
+        tuple(data.get("compatible", ())),
     )
 
 

@@ -12,6 +12,7 @@ ROWS = (
     ("run", "state", "yamlfile", "source", "templates", "operators"),
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),
+    ("accelerator",),
     ("resolve", "plan", "hosttools", "hostcheck", "flash"),
     ("devicefiles",),
     ("kasproject", "executor", "models", "target", "crossbuild"),
