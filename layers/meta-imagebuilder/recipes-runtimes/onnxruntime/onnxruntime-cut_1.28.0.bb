@@ -45,6 +45,9 @@ SRC_URI[protobuf.sha256sum] = "6a31b662deaeb0ac35e6287bda2f3369b19836e6c9f8828d4
 SRC_URI[re2.sha256sum] = "a835fe55fbdcd8e80f38584ab22d0840662c67f2feb36bd679402da9641dc71e"
 SRC_URI[safeint.sha256sum] = "3ffbd9a2fdff45da77da3e7269e9aa512ea43bed5c38ce8fd8f3d1068a032c3f"
 
+# The archives that upstream names with digests: a changed one does not pass as another source.
+INSANE_SKIP += "src-uri-bad"
+
 FILESEXTRAPATHS:prepend := "${IMAGEBUILDER_SOURCES}:"
 
 inherit cmake python3native
