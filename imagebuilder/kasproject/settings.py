@@ -11,6 +11,8 @@ from imagebuilder.kasproject.operators import operators_file
 from imagebuilder.resolve import Build
 from imagebuilder.units import MIB
 
+IMAGES = ("imagebuilder-image", "imagebuilder-image-debug")
+
 INIT = {"busybox": "mdev-busybox", "systemd": "systemd"}
 """The manifest's `yocto.init` → INIT_MANAGER."""
 
@@ -98,7 +100,11 @@ def _image(build: Build) -> tuple[tuple[str, str], ...]:
 def _machine(build: Build, machine: YoctoMachine) -> tuple[tuple[str, str], ...]:
     modules = build.manifest.kernel.modules
     return (
-        *((("IMAGE_FSTYPES", " ".join(machine.image_types)),) if machine.image_types else ()),
+        *(
+            (f"IMAGE_FSTYPES:pn-{image}", " ".join(machine.image_types))
+            for image in IMAGES
+            if machine.image_types
+        ),
         *((("WKS_FILE", machine.wks),) if machine.wks else ()),
         *((("KERNEL_MODULE_AUTOLOAD", " ".join(modules)),) if modules else ()),
         *machine.settings.items(),
