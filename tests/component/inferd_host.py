@@ -180,8 +180,10 @@ class Running:
         """Send bytes on a connection of their own; all that comes back until the server closes."""
         host, port = self.address.split(":")
         with socket.create_connection((host, int(port)), timeout=15) as connection:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
+            # It may answer and close before it has read all; the answer is still there to read.
+            with contextlib.suppress(OSError):
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
             parts = []
             with contextlib.suppress(ConnectionResetError):
                 while part := connection.recv(65536):
