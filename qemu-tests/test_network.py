@@ -7,7 +7,6 @@ import time
 
 from imagebuilder.target.packets import frames, unasked
 
-
 LOOPBACK = re.compile("[0-9A-F]{6}7F|0{24}01000000")
 """As the kernel writes 127.x.y.z and ::1 on a little-endian machine."""
 

@@ -12,6 +12,19 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ("setup", "tests/run", ".ci/run")
 PYTHON = ("imagebuilder", "tests", "qemu-tests", "model-bundles", "benchmarks", "docs")
 
+OELINT = {
+    "oelint.var.mandatoryvar.HOMEPAGE": "recipes whose source is in the layer have no other home",
+    "oelint.var.licenseremotefile": "their licence text is OE-core's",
+    "oelint.vars.homepageping": "asks the network",
+    "oelint.vars.insaneskip": "each has its reason beside it",
+    "oelint.vars.mispell": "variables of our own",  # codespell:ignore mispell
+    "oelint.vars.downloadfilename": "archives that one upstream release names by other versions",
+    "oelint.vars.pathhardcode.sysconfdir": "the check of a release looks at the very path",
+    "oelint.task.noanonpython": "nothing else can skip a recipe or read a variable's final value",
+    "oelint.var.inheritdevtool.native": "as OE-core's own recipes do",
+}
+"""Rules of oelint-adv that are not asked for, and why; single places say `nooelint` and why."""
+
 
 def check(*argv: str | Path) -> None:
     result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -66,6 +79,14 @@ def test_clang_format() -> None:
     files = tracked("inferd/*.cpp", "inferd/*.hpp", "inferd/*.h")
     assert files
     check("clang-format", "--dry-run", "--Werror", *files)
+
+
+def test_oelint() -> None:
+    rules = [word for rule in OELINT for word in ("--suppress", rule)]
+    recipes = tracked("layers/*.bb", "layers/*.bbclass", "layers/*.bbappend")
+    assert recipes
+    options = ("--quiet", "--relpaths", "--hide", "info", "--release", "wrynose")
+    check(str(Path(sys.executable).parent / "oelint-adv"), *options, *rules, *recipes)
 
 
 def test_no_host_of_a_package_registry_is_named() -> None:

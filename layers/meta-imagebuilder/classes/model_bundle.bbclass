@@ -70,4 +70,4 @@ do_install() {
 }
 
 PACKAGES = "${PN}"
-FILES:${PN} = "/models"
+FILES:${PN} += "/models"

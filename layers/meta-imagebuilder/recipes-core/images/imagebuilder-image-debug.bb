@@ -2,7 +2,7 @@ SUMMARY = "Firmware image for tests"
 DESCRIPTION = "The release image with a shell on the console and a test agent on a virtio-serial port."
 LICENSE = "MIT"
 
-inherit imagebuilder-image
+inherit imagebuilder_image
 
 IMAGE_INSTALL += "packagegroup-imagebuilder-debug"
 

@@ -5,6 +5,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit packagegroup
 
+# nooelint: oelint.vars.dependsordered - conditional ones stand last
 RDEPENDS:${PN} = "\
     base-files \
     base-passwd \

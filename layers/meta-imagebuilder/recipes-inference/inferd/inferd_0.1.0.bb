@@ -7,12 +7,13 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 DEPENDS = "libevent nlohmann-json onnxruntime-headers"
 
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext - the sources are in the layer of the firmware
 FILESEXTRAPATHS:prepend := "${IMAGEBUILDER_SOURCES}:"
 
 LOCAL_ARCHIVE_SHA256 = "${IMAGEBUILDER_INFERD_SHA256}"
 IMAGEBUILDER_INFERD_SHA256 ??= ""
 
-inherit local-archive
+inherit local_archive
 
 SRC_URI += "\
     file://inferd.service \

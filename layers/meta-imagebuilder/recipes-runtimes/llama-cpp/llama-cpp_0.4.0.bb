@@ -59,4 +59,4 @@ do_install() {
 }
 
 PACKAGES = "${PN}-src ${PN}-dbg llama-server"
-FILES:llama-server = "${bindir}/llama-server"
+FILES:llama-server += "${bindir}/llama-server"

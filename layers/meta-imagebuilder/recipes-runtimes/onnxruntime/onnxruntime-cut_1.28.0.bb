@@ -6,9 +6,10 @@ that the file IMAGEBUILDER_ONNX_OPERATORS lists, which the firmware's layer has 
 
 # What is linked into the library; ThirdPartyNotices.txt has the texts.
 LICENSE = "MIT & Apache-2.0 & BSD-2-Clause & BSD-3-Clause & BSL-1.0 & MPL-2.0"
-LIC_FILES_CHKSUM += "file://ThirdPartyNotices.txt;md5=9eeadcc203053c6f321b6fa0a0f9b06b"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=0f7e3b1308cb5c00b372a6e78835732d \
+    file://ThirdPartyNotices.txt;md5=9eeadcc203053c6f321b6fa0a0f9b06b"
 
-DEPENDS = "onnxruntime-protoc-native"
+DEPENDS += "onnxruntime-protoc-native"
 PROVIDES += "onnxruntime"
 
 IMAGEBUILDER_ONNX_OPERATORS ??= ""
@@ -48,6 +49,7 @@ SRC_URI[safeint.sha256sum] = "3ffbd9a2fdff45da77da3e7269e9aa512ea43bed5c38ce8fd8
 # The archives that upstream names with digests: a changed one does not pass as another source.
 INSANE_SKIP += "src-uri-bad"
 
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext - the sources are in the layer of the firmware
 FILESEXTRAPATHS:prepend := "${IMAGEBUILDER_SOURCES}:"
 
 inherit cmake python3native
@@ -108,5 +110,5 @@ do_install() {
 # The server opens the library by this name, so it belongs to the package itself.
 FILES_SOLIBSDEV = ""
 FILES:${PN} += "${libdir}/libonnxruntime.so"
-RCONFLICTS:${PN} = "onnxruntime-prebuilt"
 RPROVIDES:${PN} = "onnxruntime"
+RCONFLICTS:${PN} = "onnxruntime-prebuilt"

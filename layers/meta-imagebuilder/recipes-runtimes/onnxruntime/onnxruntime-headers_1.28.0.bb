@@ -3,6 +3,8 @@ require onnxruntime-release.inc
 SUMMARY = "Headers of ONNX Runtime's C API"
 DESCRIPTION = "What a program is compiled with that opens the library at run time; apart from the \
 libraries, so that another library does not build the program anew."
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=0f7e3b1308cb5c00b372a6e78835732d"
 
 # The headers are the same for every architecture.
 SRC_URI = "https://github.com/microsoft/onnxruntime/releases/download/v${PV}/onnxruntime-linux-aarch64-${PV}.tgz;subdir=${BP};striplevel=1"

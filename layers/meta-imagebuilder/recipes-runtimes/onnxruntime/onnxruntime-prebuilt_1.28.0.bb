@@ -3,7 +3,10 @@ require onnxruntime-release.inc
 SUMMARY = "ONNX Runtime as its developers built it"
 DESCRIPTION = "The release archive's library for the CPU: minutes instead of hours of compiling. \
 This version has no telemetry; the server sets ORT_DISABLE_TELEMETRY all the same."
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=0f7e3b1308cb5c00b372a6e78835732d"
 
+# nooelint: oelint.vars.srcurichecksum - both names that ORT_ARCH can have follow
 SRC_URI = "https://github.com/microsoft/onnxruntime/releases/download/v${PV}/onnxruntime-linux-${ORT_ARCH}-${PV}.tgz;name=${ORT_ARCH};subdir=${BP};striplevel=1"
 SRC_URI[aarch64.sha256sum] = "e15ff8b5d85afe6c144d97c6fd432254bf76a219daaf17658087d6ecb3e8f0bb"
 SRC_URI[x64.sha256sum] = "a3e1b79d7bb1bf09696ce675f49e4064e6c81f6202b8225624fff0e93f8d6407"

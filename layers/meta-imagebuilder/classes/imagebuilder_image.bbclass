@@ -13,6 +13,7 @@ IMAGE_INSTALL = "packagegroup-imagebuilder-base packagegroup-imagebuilder-infere
 BAD_RECOMMENDATIONS += "busybox-syslog busybox-udhcpd busybox-udhcpc busybox-hwclock"
 
 # Series differ in where they look for kickstart files.
+# nooelint: oelint.vars.inconspaces - a list with colons
 WKS_SEARCH_PATH:append = ":${IMAGEBUILDER_LAYERDIR}/files/wic"
 
 IMAGEBUILDER_VARIANT ?= "release"
