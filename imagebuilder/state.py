@@ -58,8 +58,11 @@ def sha256_file(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def host_errors(what: str) -> Iterator[None]:
-    """Turn a full disk, a read-only folder or a missing permission into a `UserError`."""
+def host_errors(what: str, path: Path | None = None) -> Iterator[None]:
+    """Turn a full disk, a read-only folder or a missing permission into a `UserError`.
+
+    `path` is named when the error itself names none, as that of a write does.
+    """
     hints = {
         errno.ENOSPC: "free some space, or name another folder by IMAGEBUILDER_CACHE or --output",
         errno.EROFS: "name a writable folder by IMAGEBUILDER_CACHE or --output",
@@ -73,9 +76,10 @@ def host_errors(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in hints:
             raise
-        where = f" {error.filename}" if error.filename else ""
+        # A copy's error names its source first.
+        name = error.filename2 or error.filename or path
         raise UserError(
-            f"cannot write {what}{where}: {os.strerror(error.errno or 0)}",
+            f"cannot write {what}{f' {name}' if name else ''}: {os.strerror(error.errno or 0)}",
             hint=hints[error.errno or 0],
         ) from error
 
@@ -83,12 +87,12 @@ def host_errors(what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well."""
-    with host_errors("file"):
+    with host_errors("file", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         temporary, lock = _claim(lambda: _make_file(path.parent))
     try:
-        with host_errors("file"):
+        with host_errors("file", path):
             yield temporary
             temporary.chmod(0o644)
             temporary.replace(path)
@@ -103,12 +107,12 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     When another process finished the same folder first, its result stays and ours is dropped.
     """
-    with host_errors("folder"):
+    with host_errors("folder", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         temporary, lock = _claim(lambda: Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent)))
     try:
-        with host_errors("folder"):
+        with host_errors("folder", path):
             yield temporary
             temporary.chmod(0o755)
             try:

@@ -23,16 +23,20 @@ python do_check_requested_symbols() {
     folder = d.getVar("UNPACKDIR") or d.getVar("WORKDIR")
     config = values(os.path.join(d.getVar("B"), ".config"))
     problems = []
+    asked = {}
     for name in d.getVar("IMAGEBUILDER_KERNEL_FRAGMENTS").split():
         path = os.path.join(folder, name)
         if not os.path.isfile(path):
             problems.append("%s: this fragment is not among the kernel's sources" % name)
             continue
+        # As when they are merged: the last fragment that names a symbol decides.
         for symbol, (wanted, number) in values(path).items():
-            got = config.get(symbol, ("n", 0))[0]
-            if got != wanted:
-                problems.append("%s:%d: %s=%s is not in the final kernel configuration, which has %s"
-                                % (name, number, symbol, wanted, got))
+            asked[symbol] = (wanted, "%s:%d" % (name, number))
+    for symbol, (wanted, place) in asked.items():
+        got = config.get(symbol, ("n", 0))[0]
+        if got != wanted:
+            problems.append("%s: %s=%s is not in the final kernel configuration, which has %s"
+                            % (place, symbol, wanted, got))
     if problems:
         bb.fatal("kernel symbols did not take effect:\n  " + "\n  ".join(problems))
 }
