@@ -12,6 +12,8 @@ from imagebuilder.errors import UserError
 from imagebuilder.models.data import Array, Split
 
 BATCH = 32
+EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+"""Keeps 8-bit products of x86 processors with AVX2 and without VNNI from saturating at 16 bits."""
 
 
 class Runner:
@@ -23,6 +25,7 @@ class Runner:
         onnxruntime.set_default_logger_severity(4)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry(*EXACT_PRODUCTS)
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(model), options, providers=["CPUExecutionProvider"]

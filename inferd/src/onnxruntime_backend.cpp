@@ -273,6 +273,8 @@ class OrtBackend final : public Backend {
              {api_->SetIntraOpNumThreads(raw, options.threads), api_->SetInterOpNumThreads(raw, 1),
               api_->SetSessionExecutionMode(raw, ORT_SEQUENTIAL),
               api_->AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", "0"),
+              // On AVX2 without VNNI products of 8 bits would saturate at 16.
+              api_->AddSessionConfigEntry(raw, "session.x64quantprecision", "1"),
               api_->DisableMemPattern(raw)}) {
             if (auto problem = api_.check(status)) return *problem;
         }
