@@ -96,7 +96,9 @@ class Catalog:
             return yamlfile.load(file.path, "machine"), file.data
         if base in (*via, name):
             raise UserError(file.problem(("inherits",), f"{base} inherits from {name}"))
-        merged = {**self._machine_data(base, (*via, name))[1], **file.data}
+        # What was proven for the other machine is not proven for this one.
+        inherited = {**self._machine_data(base, (*via, name))[1], "status": {}}
+        merged = {**inherited, **file.data}
         merged.pop("inherits")
         problems = tuple(
             yamlfile.schema_problems(YamlFile(file.path, merged, file.marks), "machine")

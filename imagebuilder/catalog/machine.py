@@ -55,6 +55,7 @@ class YoctoMachine:
     image_types: tuple[str, ...]
     wks: str | None
     licenses: tuple[str, ...]
+    packages: tuple[str, ...]
     settings: dict[str, str]
     series: tuple[str, ...]
     overrides: dict[str, dict[str, Any]]
@@ -162,6 +163,7 @@ def _yocto(data: dict[str, Any] | None) -> YoctoMachine | None:
         tuple(data.get("image_types", ())),
         data.get("wks"),
         tuple(data.get("licenses", ())),
+        tuple(data.get("packages", ())),
         dict(data.get("settings", {})),
         tuple(data.get("series", ())),
         dict(data.get("overrides", {})),

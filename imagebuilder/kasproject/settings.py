@@ -90,7 +90,6 @@ def _image(build: Build) -> tuple[tuple[str, str], ...]:
         ("hostname:pn-base-files", image.hostname),
         ("INIT_MANAGER", INIT[build.manifest.yocto.init]),
         ("IMAGEBUILDER_SSH", "1" if image.authorized_keys else "0"),
-        ("IMAGEBUILDER_PACKAGES", " ".join(build.manifest.yocto.packages)),
         ("IMAGEBUILDER_ROOT_SIZE", _mebibytes(image.storage.root)),
         ("IMAGEBUILDER_MODELS_SIZE", _mebibytes(image.storage.models)),
         ("IMAGEBUILDER_DATA_SIZE", _mebibytes(image.storage.data)),
@@ -105,6 +104,7 @@ def _machine(build: Build, machine: YoctoMachine) -> tuple[tuple[str, str], ...]
             for image in IMAGES
             if machine.image_types
         ),
+        ("IMAGEBUILDER_PACKAGES", " ".join((*machine.packages, *build.manifest.yocto.packages))),
         *((("WKS_FILE", machine.wks),) if machine.wks else ()),
         *((("KERNEL_MODULE_AUTOLOAD", " ".join(modules)),) if modules else ()),
         *machine.settings.items(),

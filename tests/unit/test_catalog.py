@@ -48,6 +48,16 @@ def test_a_machine_inherits_and_stands_in(tmp_path: Path) -> None:
     assert board.qemu.stand_in_for == "board"
 
 
+def test_what_was_proven_for_a_machine_is_not_inherited(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "format: 1\ninherits: qemuarm64\nstatus: {wrynose: built}\n"
+    )
+    (tmp_path / "mine.yaml").write_text("format: 1\ninherits: base\n")
+    catalog = make_catalog((tmp_path,))
+    assert catalog.machine("base").status == {"wrynose": "built"}
+    assert catalog.machine("mine").status == {}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

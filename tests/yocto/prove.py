@@ -15,6 +15,7 @@ import argparse
 import fnmatch
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -34,7 +35,8 @@ format: 1
 name: proof
 version: 0.1.0
 machine: {machine}
-models: [{{bundle: digits}}]
+search: [models]
+models: [{{bundle: {model}}}]
 yocto: {{series: {series}, licenses: [{licenses}]}}
 """
 
@@ -106,11 +108,7 @@ def prove(options: argparse.Namespace, machine: Machine, series: Series) -> Outc
         return outcome("missing", f"no mirror with the commit of {', '.join(lacking)}")
     folder = options.work / f"{machine.name}-{series.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "firmware.yaml").write_text(
-        MANIFEST.format(
-            machine=machine.name, series=series.name, licenses=", ".join(yocto.licenses)
-        )
-    )
+    write_firmware(folder, machine, series)
     generated = command(["imagebuilder", "generate", "-q", folder, "--output", folder / "project"])
     if generated.returncode:
         return outcome("failed", first_error(generated.stderr))
@@ -118,6 +116,33 @@ def prove(options: argparse.Namespace, machine: Machine, series: Series) -> Outc
     if done.returncode:
         return outcome("failed", first_error(done.stdout))
     return outcome(options.level)
+
+
+def write_firmware(folder: Path, machine: Machine, series: Series) -> None:
+    """A manifest with the digits, in the format that a runtime of the architecture reads."""
+    assert machine.yocto is not None
+    model = "digits"
+    if not reads_onnx(machine.arch):
+        model = "digits-ort"
+        own = folder / "models" / model
+        shutil.rmtree(own, ignore_errors=True)
+        shutil.copytree(shipped("model-bundles") / "digits", own)
+        source = own / "bundle.yaml"
+        text = source.read_text("utf-8").replace("name: digits\n", f"name: {model}\n")
+        text = text.replace("  - {quantize: static}\n", "  - {quantize: static}\n  - ort-format\n")
+        source.write_text(text, "utf-8")
+    licenses = ", ".join(machine.yocto.of_series(series.name).licenses)
+    text = MANIFEST.format(machine=machine.name, model=model, series=series.name, licenses=licenses)
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / "firmware.yaml").write_text(text, "utf-8")
+
+
+def reads_onnx(arch: str) -> bool:
+    """Whether a runtime of the engine yocto reads ONNX as it is on an architecture."""
+    catalog = make_catalog()
+    runtimes = [catalog.runtime(name) for name in catalog.names("runtimes")]
+    targets = [r.targets.get(arch) for r in runtimes if "onnx" in r.formats]
+    return any(target is not None and target.yocto_recipe for target in targets)
 
 
 def has_commit(mirrors: Path, repository: Repository) -> bool:
