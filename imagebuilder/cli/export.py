@@ -1,12 +1,14 @@
-"""`imagebuilder export`: schemas of the file formats."""
+"""`imagebuilder export`: schemas of the file formats, and what a site without network needs."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
-from imagebuilder.cli.app import App
+from imagebuilder.cli.app import App, machine_option, manifest_argument
+from imagebuilder.cli.build import locked_option
 from imagebuilder.yamlfile import read_schema
 
 SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "bundle", "lock")
@@ -23,3 +25,31 @@ def command() -> None:
 def schema(app: App, name: str) -> None:
     """Print the JSON Schema of a file format, for editors and checkers."""
     app.log.print(json.dumps(read_schema(name), indent=2))
+
+
+@command.command()
+@manifest_argument
+@machine_option
+@locked_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder for the mirror, by default build/MACHINE-yocto/mirror.",
+)
+@click.pass_obj
+def mirror(
+    app: App, manifest: Path, machine: str | None, locked: bool, output: Path | None
+) -> None:
+    """Fetch all that a site without network needs to build MANIFEST with the engine yocto."""
+    from imagebuilder.cli.generate import decide_layers
+    from imagebuilder.cli.pipeline import ask, output_folder, save_lock
+    from imagebuilder.engines.yocto.mirror import export_mirror
+
+    asked = ask(app, manifest, machine, "yocto")
+    build = decide_layers(app, asked, locked=locked)
+    folder = output or output_folder(asked, None) / "mirror"
+    export_mirror(build, folder, app.fetcher, app.log)
+    if not locked:
+        save_lock(build)
+    app.log.info(f"{folder}: how to use it is in its README.md")

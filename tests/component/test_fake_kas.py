@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.engines.yocto.bitbake import run_kas
+from imagebuilder.engines.yocto.bitbake import Job, offline_variables, run_kas, shared_folders
 from imagebuilder.errors import BuildError
-from imagebuilder.executor import Work
-from imagebuilder.fetch import Fetcher
 from imagebuilder.log import NORMAL, Log
-from imagebuilder.plan import Step
 from imagebuilder.state import Cache
 
 GOOD = """\
@@ -47,11 +44,10 @@ def kas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return install
 
 
-def work(tmp_path: Path, *, offline: bool = False) -> tuple[Work, io.StringIO]:
-    stream = io.StringIO()
-    log, cache = Log(NORMAL, stream), Cache(tmp_path / "cache é")
-    fetcher = Fetcher(cache, log, offline)
-    return Work(Step("image", "image"), {}, tmp_path, cache, fetcher, log), stream
+def start(folder: Path, log: Path, *, site: Path | None = None, offline: bool = False) -> None:
+    cache = Cache(log.parent / "cache é")
+    environment = {**shared_folders(cache), **offline_variables(offline)}
+    run_kas(Job(folder, log, site, environment), Log(NORMAL, io.StringIO()))
 
 
 def project(tmp_path: Path) -> Path:
@@ -64,7 +60,7 @@ def project(tmp_path: Path) -> Path:
 def test_what_kas_is_given(tmp_path: Path, kas) -> None:
     kas(GOOD)
     folder, log = project(tmp_path), tmp_path / "kas.log"
-    run_kas(folder, None, log, work(tmp_path)[0])
+    start(folder, log)
     assert log.read_text().splitlines()[-1] == "build kas.yml True None True"
 
 
@@ -72,16 +68,27 @@ def test_a_site_file_and_no_network(tmp_path: Path, kas) -> None:
     kas(GOOD)
     folder, log, site = project(tmp_path), tmp_path / "kas.log", tmp_path / "mine.yml"
     site.write_text("header: {version: 14}\n")
-    run_kas(folder, site, log, work(tmp_path, offline=True)[0])
+    start(folder, log, site=site, offline=True)
     assert log.read_text().splitlines()[-1] == "build kas.yml:site.yml True 1 True"
     assert (folder / "site.yml").read_text() == site.read_text()
+
+
+def test_words_go_on_to_bitbake(tmp_path: Path, kas, monkeypatch: pytest.MonkeyPatch) -> None:
+    kas(GOOD)
+    monkeypatch.setenv("DL_DIR", str(tmp_path / "mine"))
+    folder, log = project(tmp_path), tmp_path / "kas.log"
+    environment = shared_folders(Cache(tmp_path / "cache"))
+    assert environment["DL_DIR"] == str(tmp_path / "mine")
+    job = Job(folder, log, None, environment, ("--runall=fetch",))
+    run_kas(job, Log(NORMAL, io.StringIO()))
+    assert log.read_text().splitlines()[-1].startswith("build kas.yml -- --runall=fetch ")
 
 
 def test_a_failed_task_is_explained(tmp_path: Path, kas) -> None:
     kas(BAD)
     folder, log = project(tmp_path), tmp_path / "kas.log"
     with pytest.raises(BuildError) as caught:
-        run_kas(folder, None, log, work(tmp_path)[0])
+        start(folder, log)
     failed = folder / "build/tmp/work/zlib/1/temp/log.do_compile.7"
     assert str(caught.value) == (
         "zlib: do_compile failed\n"
@@ -97,9 +104,8 @@ def test_no_process_outlives_a_killed_build(tmp_path: Path, kas) -> None:
     folder = project(tmp_path)
     code = (
         "from pathlib import Path; import sys; sys.path.insert(0, sys.argv[3]);"
-        "from tests.component.test_fake_kas import work; from imagebuilder.engines.yocto.bitbake "
-        "import run_kas; run_kas(Path(sys.argv[1]), None, Path(sys.argv[2]) / 'l', "
-        "work(Path(sys.argv[2]))[0])"
+        "from tests.component.test_fake_kas import start;"
+        "start(Path(sys.argv[1]), Path(sys.argv[2]) / 'l')"
     )
     root = Path(__file__).parents[2]
     words = [sys.executable, "-c", code, str(folder), str(tmp_path), str(root)]

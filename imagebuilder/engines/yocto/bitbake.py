@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuilder.engines.yocto.progress import progress
 from imagebuilder.engines.yocto.triage import Failure, failures, telling_lines
 from imagebuilder.errors import BuildError
-from imagebuilder.executor import Work
-from imagebuilder.log import Task
+from imagebuilder.log import Log, Task
 from imagebuilder.run import spawn
+from imagebuilder.state import Cache
 
 KEPT_LINES = 5000
 """Last lines of the output that are searched for what failed."""
@@ -24,28 +27,55 @@ SITE_FILE = "site.yml"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def run_kas(project: Path, site: Path | None, log: Path, work: Work) -> None:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of kas in a project; `site` is a further kas file, `words` go to BitBake."""
+
+    project: Path
+    log_file: Path
+    site: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+
+def shared_folders(cache: Cache) -> dict[str, str]:
+    """DL_DIR and SSTATE_DIR as the environment has them, else common to all projects."""
+    shared = cache.root / "yocto"
+    folders = {"DL_DIR": str(shared / "downloads"), "SSTATE_DIR": str(shared / "sstate-cache")}
+    return {name: os.environ.get(name) or folder for name, folder in folders.items()}
+
+
+def offline_variables(offline: bool) -> dict[str, str]:
+    """What keeps BitBake from the network."""
+    return {"BB_NO_NETWORK": "1"} if offline else {}
+
+
+def run_kas(job: Job, log: Log) -> None:
     """Build the project's images; `BuildError` tells recipe, task, telling lines and the cause."""
     files = "kas.yml"
-    if site is not None:
+    if job.site is not None:
         # kas wants all files of one build in one repository.
-        shutil.copyfile(site, project / SITE_FILE)
+        shutil.copyfile(job.site, job.project / SITE_FILE)
         files = f"kas.yml:{SITE_FILE}"
-    shared = work.cache.root / "yocto"
     environment = {
-        "KAS_WORK_DIR": str(project),
-        "DL_DIR": str(shared / "downloads"),
-        "SSTATE_DIR": str(shared / "sstate-cache"),
+        "KAS_WORK_DIR": str(job.project),
         "PYTHONUNBUFFERED": "1",
-        **({"BB_NO_NETWORK": "1"} if work.fetcher.offline else {}),
+        **job.environment,
     }
     for name in ("DL_DIR", "SSTATE_DIR"):
         Path(environment[name]).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "kas", "build", files]
+    command = [
+        sys.executable,
+        "-m",
+        "kas",
+        "build",
+        files,
+        *(["--", *job.words] if job.words else []),
+    ]
     with (
-        work.log.task("bitbake") as task,
-        log.open("w", encoding="utf-8", errors="replace") as stream,
-        spawn(command, cwd=project, env=environment, stderr=subprocess.STDOUT) as process,
+        log.task("bitbake") as task,
+        job.log_file.open("w", encoding="utf-8", errors="replace") as stream,
+        spawn(command, cwd=job.project, env=environment, stderr=subprocess.STDOUT) as process,
     ):
         last: deque[str] = deque(maxlen=KEPT_LINES)
         assert process.stdout is not None
@@ -56,7 +86,7 @@ def run_kas(project: Path, site: Path | None, log: Path, work: Work) -> None:
             _show(task, line)
         if process.wait() == 0:
             return
-    raise _failed("".join(last), log)
+    raise _failed("".join(last), job.log_file)
 
 
 def _show(task: Task, line: str) -> None:

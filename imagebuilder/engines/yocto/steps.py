@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from imagebuilder.catalog import shipped
-from imagebuilder.engines.yocto.bitbake import run_kas
+from imagebuilder.engines.yocto.bitbake import Job, offline_variables, run_kas, shared_folders
 from imagebuilder.engines.yocto.deploy import IMAGES, NAMES_FILE, Deployed, deployed
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.executor import Work
@@ -71,7 +71,8 @@ def make_image(build: Build, folder: Path, work: Work) -> None:
     project = folder.absolute() / PROJECT
     check_host(project)
     write_project(folder_files(work.inputs["project"]), project)
-    run_kas(project, site_file(), folder / "kas.log", work)
+    environment = shared_folders(work.cache) | offline_variables(work.fetcher.offline)
+    run_kas(Job(project, folder / "kas.log", site_file(), environment), work.log)
     assert build.machine.yocto is not None
     machine = build.machine.yocto.machine
     deploy = project / "build" / "tmp" / "deploy" / "images" / machine

@@ -6,12 +6,13 @@ SECTION = "kernel"
 LICENSE = "GPL-2.0-only"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=b234ee4d69f5fce4486a80fdaf4a4263"
 
+PV = "1.0.18+git"
+
 SRC_URI = "\
     git://github.com/google/gasket-driver.git;protocol=https;branch=main;destsuffix=${BP} \
     file://0001-leave-out-no_llseek.patch \
     file://0002-import-dma-buf-by-a-string.patch \
 "
-PV = "1.0.18+git"
 SRCREV = "5815ee3908a46a415aac616ac7b9aedcb98a504c"
 
 inherit module
