@@ -39,6 +39,31 @@ class TensorsCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class TextCheck:
+    """The host's next tokens and perplexity in `file`, and how near a device must come.
+
+    `agreement` is the least share of the host's likeliest tokens, `perplexity` the largest relative
+    difference.
+    """
+
+    file: str
+    agreement: float
+    perplexity: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextModel:
+    """A language model: `context` in tokens, `cache_bytes` of the key-value cache a token."""
+
+    architecture: str
+    parameters: int
+    context: int
+    cache_bytes: int
+    vocabulary: int
+    tokenizer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Scores in percent before (`source`) and after (`optimized`) optimization."""
 
@@ -79,7 +104,10 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """All of `bundle.json`; the last three are reserved."""
+    """All of `bundle.json`; `signature`, `drift` and `ai_bom` are reserved.
+
+    A language model has `text` and `text_checks`, and no inputs, outputs and `checks`.
+    """
 
     name: str
     version: str
@@ -98,3 +126,5 @@ class Description:
     signature: Mapping[str, Any] | None
     drift: Mapping[str, Any] | None
     ai_bom: Mapping[str, Any] | None
+    text: TextModel | None = None
+    text_checks: tuple[TextCheck, ...] = ()

@@ -21,6 +21,8 @@ from imagebuilder.bundle.format import (
     Resources,
     Tensor,
     TensorsCheck,
+    TextCheck,
+    TextModel,
 )
 from imagebuilder.bundle.golden import check_golden
 from imagebuilder.state import sha256_file
@@ -183,6 +185,7 @@ def parse_description(data: Mapping[str, Any]) -> Description:
         checks=tuple(
             TensorsCheck(c["file"], c["samples"], c["rtol"], c["atol"], c["top1"])
             for c in data["checks"]
+            if c["kind"] == "tensors"
         ),
         accuracy=None if accuracy is None else Accuracy(**accuracy),
         resources=Resources(**data["resources"]),
@@ -192,6 +195,12 @@ def parse_description(data: Mapping[str, Any]) -> Description:
         signature=data["signature"],
         drift=data["drift"],
         ai_bom=data["ai_bom"],
+        text=TextModel(**data["text"]) if "text" in data else None,
+        text_checks=tuple(
+            TextCheck(c["file"], c["agreement"], c["perplexity"])
+            for c in data["checks"]
+            if c["kind"] == "text"
+        ),
     )
 
 

@@ -11,5 +11,11 @@ from imagebuilder.bundle.format import Description
 def description_bytes(description: Description) -> bytes:
     """Keys sorted, two spaces, ASCII, one newline at the end."""
     data = {"format": 1, **dataclasses.asdict(description)}
-    data["checks"] = [{"kind": "tensors", **check} for check in data["checks"]]
+    texts = data.pop("text_checks")
+    data["checks"] = [
+        *({"kind": "tensors", **check} for check in data["checks"]),
+        *({"kind": "text", **check} for check in texts),
+    ]
+    if data["text"] is None:
+        del data["text"]
     return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode("ascii")

@@ -10,7 +10,10 @@ from typing import Any, Literal
 from imagebuilder import yamlfile
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.source import Source, parse_source
-from imagebuilder.yamlfile import YamlFile
+from imagebuilder.yamlfile import Key, YamlFile
+
+TENSOR_KEYS = ("inputs", "outputs", "data", "accuracy")
+"""What every model needs that is not a language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,21 @@ class TensorCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class TextGolden:
+    """What the host's language model gave, in `file`, and how near the device must come."""
+
+    file: Path
+    agreement: float
+    perplexity: float
+
+
+@dataclass(frozen=True, slots=True)
 class BundleSource:
-    """A checked `bundle.yaml`; `file` keeps the place of every key for later errors."""
+    """A checked `bundle.yaml`; `file` keeps the place of every key for later errors.
+
+    A language model has `text_checks` and none of `inputs`, `outputs`, `data`, `optimize`,
+    `accuracy`, `labels` and `checks`.
+    """
 
     name: str
     file: YamlFile
@@ -91,10 +107,11 @@ class BundleSource:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     labels: Path | None
-    data: DataSpec
+    data: DataSpec | None
     optimize: tuple[OptimizeStep, ...]
-    accuracy: AccuracyFloor
+    accuracy: AccuracyFloor | None
     checks: tuple[TensorCheck, ...]
+    text_checks: tuple[TextGolden, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -114,8 +131,6 @@ def load_bundle_source(path: Path) -> BundleSource:
 def _bundle_source(file: YamlFile) -> BundleSource:
     data, folder = file.data, file.path.parent
     licence = data["license"]
-    recipe = data["data"]
-    floor = data["accuracy"]
     return BundleSource(
         name=data["name"],
         file=file,
@@ -125,19 +140,32 @@ def _bundle_source(file: YamlFile) -> BundleSource:
         license_weights=licence["weights"],
         license_file=folder / licence["file"] if "file" in licence else None,
         source=parse_source(data["source"]),
-        inputs=tuple(_tensor(item) for item in data["inputs"]),
-        outputs=tuple(_tensor(item) for item in data["outputs"]),
+        inputs=tuple(_tensor(item) for item in data.get("inputs", ())),
+        outputs=tuple(_tensor(item) for item in data.get("outputs", ())),
         labels=folder / data["labels"] if "labels" in data else None,
-        data=DataSpec(
-            recipe=folder / recipe["recipe"],
-            sources={name: parse_source(item) for name, item in recipe.get("sources", {}).items()},
-            calibration=recipe.get("calibration"),
-            evaluation=recipe["evaluation"],
-        ),
+        data=_data(data["data"], folder) if "data" in data else None,
         optimize=tuple(_step(item) for item in data.get("optimize", ())),
-        accuracy=AccuracyFloor(floor["metric"], floor["min"], floor.get("max_drop")),
-        checks=tuple(_check(item) for item in data["checks"]),
+        accuracy=_floor(data["accuracy"]) if "accuracy" in data else None,
+        checks=tuple(_check(item) for item in data["checks"] if item["kind"] == "tensors"),
+        text_checks=tuple(
+            TextGolden(folder / item["file"], item["agreement"], item["perplexity"])
+            for item in data["checks"]
+            if item["kind"] == "text"
+        ),
     )
+
+
+def _data(recipe: dict[str, Any], folder: Path) -> DataSpec:
+    return DataSpec(
+        recipe=folder / recipe["recipe"],
+        sources={name: parse_source(item) for name, item in recipe.get("sources", {}).items()},
+        calibration=recipe.get("calibration"),
+        evaluation=recipe["evaluation"],
+    )
+
+
+def _floor(floor: dict[str, Any]) -> AccuracyFloor:
+    return AccuracyFloor(floor["metric"], floor["min"], floor.get("max_drop"))
 
 
 def _tensor(data: dict[str, Any]) -> TensorSpec:
@@ -173,6 +201,19 @@ def _problems(file: YamlFile) -> Iterator[Problem]:
         yield file.problem(
             ("name",), f"{data['name']!r} is not the name of its folder, {folder.name!r}"
         )
+    if any(check["kind"] == "text" for check in data["checks"]):
+        yield from _text_problems(file)
+        return
+    missing = [name for name in TENSOR_KEYS if name not in data]
+    if missing:
+        yield from (file.problem((), f"the key `{name}` is missing") for name in missing)
+    else:
+        yield from _tensor_problems(file)
+    yield from _missing_files(file)
+
+
+def _tensor_problems(file: YamlFile) -> Iterator[Problem]:
+    data = file.data
     for kind in ("inputs", "outputs"):
         for index, item in enumerate(data[kind]):
             if any(size < 1 and (at > 0 or size != -1) for at, size in enumerate(item["shape"])):
@@ -192,15 +233,31 @@ def _problems(file: YamlFile) -> Iterator[Problem]:
             yield file.problem(
                 ("optimize", index, "quantize"), "static quantization needs `data.calibration`"
             )
+
+
+def _text_problems(file: YamlFile) -> Iterator[Problem]:
+    data = file.data
+    if data["task"] != "generation":
+        yield file.problem(("task",), "checks of kind text are for the task generation")
+    for key in (*TENSOR_KEYS, "labels", "optimize"):
+        if key in data:
+            yield file.problem((key,), "a model with checks of kind text has none")
+    for index, check in enumerate(data["checks"]):
+        if check["kind"] != "text":
+            yield file.problem(("checks", index, "kind"), "kinds cannot be mixed with text")
     yield from _missing_files(file)
 
 
 def _missing_files(file: YamlFile) -> Iterator[Problem]:
     data, folder = file.data, file.path.parent.resolve()
-    named = [
+    named: list[tuple[Key, str | None]] = [
         (("labels",), data.get("labels")),
         (("license", "file"), data["license"].get("file")),
-        (("data", "recipe"), data["data"]["recipe"]),
+        (("data", "recipe"), data.get("data", {}).get("recipe")),
+        *(
+            (("checks", index, "file"), check.get("file"))
+            for index, check in enumerate(data["checks"])
+        ),
         (("source", "path"), data["source"].get("path")),
     ]
     for key, text in named:

@@ -13,7 +13,9 @@ from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.cli.app import App
 from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle
+from imagebuilder.models.gguf import is_gguf
 from imagebuilder.models.inspect import ModelInfo, inspect_model
+from imagebuilder.models.text import TextInfo, inspect_text
 from imagebuilder.units import show_size
 
 
@@ -26,13 +28,14 @@ def command() -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.pass_obj
 def inspect(app: App, model: Path) -> None:
-    """Show what MODEL is made of: an ONNX file, or the folder of a sealed bundle."""
+    """Show what MODEL is made of: an ONNX or GGUF file, or the folder of a sealed bundle."""
     if model.is_dir():
         bundle = read_bundle(model)
         model = model / bundle.description.model.file
     if not model.is_file():
         raise UserError(f"{model}: no such file")
-    app.log.table(("what", "value"), list(_facts(inspect_model(model))))
+    facts = _text_facts(inspect_text(model)) if is_gguf(model) else _facts(inspect_model(model))
+    app.log.table(("what", "value"), list(facts))
 
 
 def _facts(info: ModelInfo) -> Iterable[tuple[str, str]]:
@@ -45,6 +48,21 @@ def _facts(info: ModelInfo) -> Iterable[tuple[str, str]]:
     yield "parameters", f"{info.parameters:,}"
     yield "weights", show_size(info.weights_bytes)
     yield "activations at once, estimated", show_size(info.activation_bytes)
+    yield "file", show_size(info.file_bytes)
+
+
+def _text_facts(info: TextInfo) -> Iterable[tuple[str, str]]:
+    yield "name", info.name
+    yield "architecture", info.architecture
+    yield "parameters", f"{info.parameters:,}"
+    yield "quantization", info.quantization
+    yield "layers", str(info.layers)
+    yield "context", f"{info.context:,} tokens"
+    yield "key-value cache of a token", show_size(info.cache_bytes)
+    yield "key-value cache of all", show_size(info.cache_bytes * info.context)
+    yield "tokenizer", f"{info.tokenizer}, {info.vocabulary:,} tokens"
+    yield "chat template", "yes" if info.chat_template else "none"
+    yield "weights", show_size(info.weights_bytes)
     yield "file", show_size(info.file_bytes)
 
 
@@ -71,8 +89,9 @@ def _source(app: App, model: str) -> BundleSource:
 def _score_row(source: BundleSource, bundle: SealedBundle) -> tuple[str, ...]:
     description = bundle.description
     accuracy = description.accuracy
-    assert accuracy is not None
     size = description.files[description.model.file].size
+    if accuracy is None:
+        return (source.name, "-", "-", "-", "-", show_size(size), bundle.digest[:23])
     return (
         source.name,
         accuracy.metric,
@@ -93,6 +112,8 @@ def compare(app: App, one: Path, other: Path) -> None:
     from imagebuilder.models.compare import agreement
 
     first, second = read_bundle(one), read_bundle(other)
+    if first.description.text or second.description.text:
+        raise UserError("language models have no golden tensors to compare by")
     rows = [
         (key, str(mine), str(theirs))
         for key, mine, theirs in _differences(first, second)

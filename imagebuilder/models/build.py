@@ -19,6 +19,7 @@ from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.lock import ModelPin
 from imagebuilder.models.inspect import ModelInfo, inspect_model
+from imagebuilder.models.seal_text import seal_text
 from imagebuilder.source import Source
 from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
@@ -70,7 +71,7 @@ def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
     model = _fetch(source, fetcher, source.source, ("source",))
     files = {
         name: _fetch(source, fetcher, item, ("data", "sources", name))
-        for name, item in source.data.sources.items()
+        for name, item in _materials(source).items()
     }
     record = cache.root / "models" / fingerprint(source, model, files)
     known = _known(cache, record)
@@ -88,9 +89,16 @@ def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
 def summary(bundle: SealedBundle) -> str:
     """Scores of a bundle on one line."""
     accuracy = bundle.description.accuracy
+    text = bundle.description.text
+    if text is not None:
+        return f"{text.architecture}, {text.parameters:,} parameters, context {text.context}"
     if accuracy is None:
         return bundle.digest
     return f"{accuracy.metric} {accuracy.source:.2f} % → {accuracy.optimized:.2f} %"
+
+
+def _materials(source: BundleSource) -> Mapping[str, Source]:
+    return {} if source.data is None else source.data.sources
 
 
 def _known(cache: Cache, record: Path) -> SealedBundle | None:
@@ -102,8 +110,9 @@ def _known(cache: Cache, record: Path) -> SealedBundle | None:
 
 def fingerprint(source: BundleSource, model: Path, files: Mapping[str, Path]) -> str:
     """Digest of everything that decides the bundle: definitions, files, tool versions."""
-    own = [source.file.path, source.data.recipe, source.labels, source.license_file]
-    tools = ("onnx", "onnxruntime", "numpy", "safetensors")
+    own = [source.file.path, source.data.recipe if source.data else None, source.labels,
+           source.license_file, *(check.file for check in source.text_checks)]  # fmt: skip
+    tools = () if source.text_checks else ("onnx", "onnxruntime", "numpy", "safetensors")
     try:
         versions = {name: metadata.version(name) for name in tools}
     except metadata.PackageNotFoundError as error:
@@ -130,6 +139,8 @@ def _fetch(source: BundleSource, fetcher: Fetcher, item: Source, key: Key) -> Pa
 def _build(
     source: BundleSource, model: Path, files: Mapping[str, Path], folder: Path, cache: Cache
 ) -> SealedBundle:
+    if source.text_checks:
+        return seal_text(source, model, cache)
     from imagebuilder.models.seal import seal
 
     check_model(source, _inspect(source, model))
@@ -192,6 +203,9 @@ def measure(
     from imagebuilder.models.runner import Runner, top1
     from imagebuilder.models.seal import Optimized
 
+    assert source.data is not None
+    floor = source.accuracy
+    assert floor is not None
     evaluation = load_split(source, source.data.evaluation, ("data", "evaluation"), files)
     wanted = max(check.samples for check in source.checks)
     if len(evaluation) < wanted:
@@ -201,7 +215,6 @@ def measure(
     if source.data.calibration is not None:
         calibration = load_split(source, source.data.calibration, ("data", "calibration"), files)
     before = top1(Runner(model).first_output(evaluation), evaluation.labels)
-    floor = source.accuracy
     if before < floor.min:
         what = f"the model itself reaches {before:.2f} %, the floor is {floor.min:g} %"
         raise UserError(source.file.problem(("accuracy", "min"), what))
@@ -266,7 +279,7 @@ def pins(sources: Sequence[BundleSource], bundles: Sequence[SealedBundle]
     }
     data = {
         source.name: {name: getattr(item, "sha256", None) or "" for name, item in
-                      source.data.sources.items()}
+                      _materials(source).items()}
         for source in sources
     }  # fmt: skip
     return models, {name: entries for name, entries in data.items() if all(entries.values())}

@@ -32,6 +32,7 @@ class Split:
 
 def load_split(source: BundleSource, split: str, key: Key, files: Mapping[str, Path]) -> Split:
     """Run `load(split, sources)` of the recipe; `UserError` located at `key` for unfit data."""
+    assert source.data is not None
     module = _import(source.data.recipe)
     try:
         inputs, labels = module.load(split, files)

@@ -27,7 +27,7 @@ from imagebuilder.catalog.bundle_source import BundleSource, TensorSpec
 from imagebuilder.models.data import Array, Split
 from imagebuilder.models.inspect import ModelInfo
 from imagebuilder.models.runner import Runner, spread
-from imagebuilder.source import DebSource, PathSource, PypiSource
+from imagebuilder.models.source_text import source_text
 from imagebuilder.state import Cache, new_folder, sha256_file
 
 GOLDEN = "golden.safetensors"
@@ -129,17 +129,6 @@ def _description(source: BundleSource, optimized: Optimized, folder: Path) -> De
 
 def _tensor(spec: TensorSpec) -> Tensor:
     return Tensor(spec.name, spec.dtype, spec.shape)
-
-
-def source_text(source: BundleSource) -> str:
-    """Where the model came from, as text without a path of this host."""
-    match source.source:
-        case PathSource(path=path):
-            return path
-        case PypiSource(pin=pin, file=file) | DebSource(pin=pin, file=file):
-            return f"{pin} {file or ''}".strip()
-        case other:
-            return other.url
 
 
 def runtime_version() -> str:
