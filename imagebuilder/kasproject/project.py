@@ -132,10 +132,11 @@ def _config(build: Build) -> dict[str, str]:
             "yocto/firmware-config.bb", files=rows, services=services
         ),
         "files/inferd.json": json_text(server_config(build, library_paths(build))),
-        "files/image.json": json_text(image_info(build)),
         **({"files/authorized_keys": keys} if keys else {}),
     }
-    return {f"{folder}/{name}": text for name, text in texts.items()}
+    # The image's own list of what is in it: another model changes no recipe but its own.
+    info = {"sources/image.json": json_text(image_info(build))}
+    return info | {f"{folder}/{name}": text for name, text in texts.items()}
 
 
 def _own_files(build: Build) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-# Installs a firmware's configuration: inferd.json, image.json, keys, files and units of its own.
+# Installs a firmware's configuration: inferd.json, keys, files and units of its own.
 #
 # FIRMWARE_FILES: SOURCE:PATH:MODE for each file; FIRMWARE_SERVICES: systemd units.
 
@@ -11,7 +11,7 @@ FIRMWARE_FILES ?= ""
 FIRMWARE_SERVICES ?= ""
 FIRMWARE_KEYS = "${@'authorized_keys' if bb.utils.to_boolean(d.getVar('IMAGEBUILDER_SSH')) else ''}"
 
-SRC_URI = "file://inferd.json file://image.json \
+SRC_URI = "file://inferd.json \
     ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_KEYS').split())} \
     ${@' '.join('file://' + entry.split(':')[0] for entry in d.getVar('FIRMWARE_FILES').split())} \
     ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_SERVICES').split())} \
@@ -33,7 +33,6 @@ do_compile[noexec] = "1"
 
 do_install() {
     install -D -m 0644 ${FIRMWARE_SOURCE}/inferd.json ${D}${sysconfdir}/inferd.json
-    install -D -m 0644 ${FIRMWARE_SOURCE}/image.json ${D}${sysconfdir}/imagebuilder/image.json
     if [ -n "${FIRMWARE_KEYS}" ]; then
         install -d -m 0700 ${D}${sysconfdir}/dropbear
         install -m 0600 ${FIRMWARE_SOURCE}/authorized_keys ${D}${sysconfdir}/dropbear/authorized_keys

@@ -27,7 +27,13 @@ imagebuilder_finish() {
     if [ -e ${IMAGE_ROOTFS}${nonarch_libdir}/os-release ]; then
         echo "VARIANT_ID=${IMAGEBUILDER_VARIANT}" >>${IMAGE_ROOTFS}${nonarch_libdir}/os-release
     fi
-    sed -i 's/"variant": "[a-z]*"/"variant": "${IMAGEBUILDER_VARIANT}"/' \
-        ${IMAGE_ROOTFS}${sysconfdir}/imagebuilder/image.json
+    install -d ${IMAGE_ROOTFS}${sysconfdir}/imagebuilder
+    sed 's/"variant": "[a-z]*"/"variant": "${IMAGEBUILDER_VARIANT}"/' ${IMAGEBUILDER_INFO} \
+        >${IMAGE_ROOTFS}${sysconfdir}/imagebuilder/image.json
 }
 ROOTFS_POSTPROCESS_COMMAND += "imagebuilder_finish"
+
+# What is in the image, with the models' digests: part of no package, so that another model
+# changes its own recipe and the images only.
+IMAGEBUILDER_INFO = "${IMAGEBUILDER_SOURCES}/image.json"
+do_rootfs[file-checksums] += "${IMAGEBUILDER_INFO}:${@os.path.exists(d.getVar('IMAGEBUILDER_INFO'))}"
