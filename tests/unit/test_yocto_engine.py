@@ -47,6 +47,7 @@ def test_failed_tasks_are_named_with_their_logs() -> None:
     assert first.log == "/b/tmp/work/x/zlib/1.3.2/temp/log.do_fetch.1"
     assert "a source could not be fetched" in first.cause
     assert (second.recipe, second.task, second.log) == ("cmake", "do_compile", "")
+    assert failures(FETCH + FETCH) == (first, second), "kas repeats what BitBake said"
 
 
 @pytest.mark.parametrize(

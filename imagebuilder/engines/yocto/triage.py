@@ -61,7 +61,8 @@ _TELLING = re.compile(
 def failures(output: str) -> tuple[Failure, ...]:
     """The failures that BitBake's output (without colours) tells of."""
     lines = output.splitlines()
-    tasks = tuple(_task_failures(lines))
+    # kas repeats at its end what BitBake said.
+    tasks = tuple(dict.fromkeys(_task_failures(lines)))
     if tasks:
         return tasks
     errors = [line for line in lines if line.startswith(("ERROR:", "Error", "FATAL"))]
@@ -79,7 +80,7 @@ def _task_failures(lines: list[str]) -> Iterator[Failure]:
         log = next((path for path in logs if f"/{recipe}/" in path and task in path), "")
         said = [text for text in lines if (m := _RECIPE.match(text)) and m["task"] == task
                 and m["recipe"].startswith(recipe)]  # fmt: skip
-        yield Failure(recipe, task, log, tuple(said[:MAX_LINES]))
+        yield Failure(recipe, task, log, tuple(_unique(said))[:MAX_LINES])
 
 
 def telling_lines(log: str) -> tuple[str, ...]:
