@@ -27,17 +27,21 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class ImageModel:
-    """A model in the image: bundle name, version, digest (`sha256:...`) and its runtime."""
+    """A model in the image: bundle name, version, digest (`sha256:...`), runtime and server."""
 
     name: str
     version: str
     digest: str
     runtime: str
+    server: str = "inferd"
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """All that one build left in `folder`; `command_line` is what a direct kernel boot needs."""
+    """All that one build left in `folder`; `command_line` is what a direct kernel boot needs.
+
+    `text_listen` is where a language model is served, if there is one.
+    """
 
     folder: Path
     name: str
@@ -50,6 +54,7 @@ class Artifacts:
     ssh: bool
     models: tuple[ImageModel, ...]
     files: tuple[Artifact, ...]
+    text_listen: str | None = None
 
     def path(self, kind: str) -> Path:
         """The file of a kind; `KeyError` if there is none."""

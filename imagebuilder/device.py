@@ -13,10 +13,18 @@ SERVER_PATH = "/usr/bin/inferd"
 SERVER_CONFIG_PATH = "/etc/inferd.json"
 SERVER_STATE_PATH = "/data/inferd"
 READY_PATH = "/run/inferd/ready"
+TEXT_SERVER_PATH = "/usr/bin/llama-server"
+TEXT_CONFIG_PATH = "/etc/llama-server.conf"
+TEXT_READY_PATH = "/run/llama-server/ready"
+TEXT_KEY_PATH = "/data/credentials/llama-server"
 IMAGE_PATH = "/etc/imagebuilder/image.json"
 
 SERVER_USER = "inferd"
 SERVER_UID = 901
+TEXT_USER = "llama-server"
+TEXT_UID = 902
+TEXT_BATCH = 128
+"""Tokens of a prompt that the text server computes at once."""
 
 AGENT_PORT = "imagebuilder.agent"
 AGENT_READY = "ready"

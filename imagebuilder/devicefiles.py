@@ -7,10 +7,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagebuilder import device
-from imagebuilder.resolve import Build
+from imagebuilder.resolve import Build, text_context
 
 SERVER = "inferd"
-"""The server whose configuration this is; others are configured by their own packages."""
+TEXT_SERVER = "llama-server"
+
+
+def serves(build: Build, server: str) -> bool:
+    """Whether a model of the image is served by it."""
+    return any(model.runtime.server == server for model in build.models)
+
+
+def text_config(build: Build) -> str:
+    """/etc/llama-server.conf (device contract): settings of the text server, for a shell."""
+    model = next(model for model in build.models if model.runtime.server == TEXT_SERVER)
+    address = build.manifest.server.text
+    values = {
+        "model": f"{device.MODELS_PATH}/{model.request.bundle}/"
+        f"{model.bundle.description.model.file}",
+        "name": model.request.bundle,
+        "host": address.host,
+        "port": address.port,
+        "loopback": int(address.loopback),
+        "context": text_context(model),
+        "threads": model.request.threads,
+        "batch": device.TEXT_BATCH,
+        "metrics": int(build.manifest.server.metrics),
+        "memory": model.request.memory_limit or "",
+    }
+    return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
 def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:

@@ -14,13 +14,15 @@ from imagebuilder.errors import Problem, UserError
 from imagebuilder.units import parse_size
 from imagebuilder.yamlfile import Key, YamlFile
 
+LISTEN, TEXT_LISTEN = "127.0.0.1:8080", "127.0.0.1:8081"
+
 MAX_FILE = 1 << 30
 """Largest file of the user's own in an image, bytes: larger ones belong into the data partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One entry of `models`; `memory_limit` in bytes."""
+    """One entry of `models`; `memory_limit` in bytes, `context` in tokens."""
 
     bundle: str
     runtime: str | None
@@ -28,14 +30,14 @@ class ModelRequest:
     fallback: str
     threads: int
     memory_limit: int | None
+    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """The server's address and what it shows."""
+class Address:
+    """Where a server listens."""
 
     listen: str
-    metrics: bool
 
     @property
     def host(self) -> str:
@@ -51,6 +53,14 @@ class Server:
     def loopback(self) -> bool:
         """Whether only the device itself reaches it."""
         return ipaddress.IPv4Address(self.host).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Server(Address):
+    """The inference server's address, what it shows, and where the text server listens."""
+
+    metrics: bool
+    text: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +170,11 @@ def _manifest(file: YamlFile) -> Manifest:
         machine=data["machine"],
         search=tuple(folder / item for item in data.get("search", ())),
         models=tuple(_model(entry) for entry in data["models"]),
-        server=Server(server.get("listen", "127.0.0.1:8080"), server.get("metrics", True)),
+        server=Server(
+            server.get("listen", LISTEN),
+            server.get("metrics", True),
+            Address(server.get("text", {}).get("listen", TEXT_LISTEN)),
+        ),
         image=_image(data.get("image", {}), data["name"], folder),
         kernel=_kernel(data.get("kernel", {}), folder),
         tests=tuple(folder / item for item in data.get("tests", ())),
@@ -184,6 +198,7 @@ def _model(entry: dict[str, Any]) -> ModelRequest:
         fallback=entry.get("fallback", "deny"),
         threads=entry.get("threads", 1),
         memory_limit=None if limit is None else parse_size(limit),
+        context=entry.get("context"),
     )
 
 
@@ -227,14 +242,21 @@ def _doubled_models(file: YamlFile) -> Iterator[Problem]:
 
 
 def _listen_problems(file: YamlFile) -> Iterator[Problem]:
-    listen = file.data.get("server", {}).get("listen", "127.0.0.1:8080")
-    host, port = listen.rsplit(":", 1)
-    try:
-        ipaddress.IPv4Address(host.replace("localhost", "127.0.0.1"))
-    except ValueError:
-        yield file.problem(("server", "listen"), f"{host} is not an IPv4 address")
-    if not 1 <= int(port) <= 65535:
-        yield file.problem(("server", "listen"), f"{port} is not a port: 1 to 65535")
+    server = file.data.get("server", {})
+    keys: tuple[Key, ...] = (("server", "listen"), ("server", "text", "listen"))
+    found = (server.get("listen", LISTEN), server.get("text", {}).get("listen", TEXT_LISTEN))
+    for key, listen in zip(keys, found, strict=True):
+        host, port = listen.rsplit(":", 1)
+        try:
+            ipaddress.IPv4Address(host.replace("localhost", "127.0.0.1"))
+        except ValueError:
+            yield file.problem(key, f"{host} is not an IPv4 address")
+        if not 1 <= int(port) <= 65535:
+            yield file.problem(key, f"{port} is not a port: 1 to 65535")
+    ports = [int(listen.rsplit(":", 1)[1]) for listen in found]
+    if ports[0] == ports[1]:
+        what = f"port {ports[0]} is that of both servers, `server.listen` and `server.text.listen`"
+        yield file.problem(keys[1] if "text" in server else keys[0], what)
 
 
 def _doubled_paths(file: YamlFile) -> Iterator[Problem]:

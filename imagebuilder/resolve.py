@@ -20,6 +20,9 @@ SYSTEM_MEMORY = 64 << 20
 """Bytes of RAM for kernel and base system; the largest of the four QEMU machines, rounded up."""
 SYSTEM_STORAGE = 48 << 20
 """Bytes on the device for kernel and base system, likewise."""
+SYSTEM = "system"
+TEXT_CONTEXT = 2048
+"""Tokens of a language model's context unless the manifest says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +170,12 @@ def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[P
             f"{description.name} was converted by {made_by}, {where} reads only what {reads} made",
             "build the model bundle with the Python package of that version",
         )
-    limit, needs = model.request.memory_limit, model_memory(description)
+    yield from _text_problems(choice, index, model)
+    limit, needs = model.request.memory_limit, model_memory(model)
     if limit is not None and needs > limit:
         yield manifest.problem(
             ("models", index, "limits", "memory"),
-            f"{description.name} needs {show_size(needs)} for {_parts(description)}, "
+            f"{description.name} needs {show_size(needs)} for {_parts(model)}, "
             f"more than {show_size(limit)}",
         )
     device = model.request.device
@@ -184,16 +188,52 @@ def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[P
         )
 
 
-def model_memory(description: Description) -> int:
-    """Bytes of RAM a model needs: weights and activations."""
-    return description.resources.weights_bytes + description.resources.activation_bytes
+def _text_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[Problem]:
+    text, asked = model.bundle.description.text, model.request.context
+    key = ("models", index, "context")
+    name = model.bundle.description.name
+    if text is None:
+        if asked is not None:
+            yield choice.manifest.problem(key, f"{name} is no language model and has no context")
+        return
+    if asked is not None and asked > text.context:
+        what = f"{name} was made for {text.context} tokens, not {asked}"
+        yield choice.manifest.problem(key, what)
+    known = model.runtime.architectures
+    if known is not None and text.architecture not in known:
+        what = f"{model.runtime.name} does not run the architecture {text.architecture} of {name}"
+        where = ("models", index, "bundle")
+        yield choice.manifest.problem(where, what, f"it runs {', '.join(known)}")
 
 
-def _parts(description: Description) -> str:
-    resources = description.resources
+def text_context(model: BuildModel) -> int:
+    """Tokens that a language model keeps in mind on the device."""
+    text = model.bundle.description.text
+    assert text is not None
+    return model.request.context or min(TEXT_CONTEXT, text.context)
+
+
+def cache_memory(model: BuildModel) -> int:
+    """Bytes of a language model's key-value cache, 0 for others."""
+    text = model.bundle.description.text
+    return 0 if text is None else text.cache_bytes * text_context(model)
+
+
+def model_memory(model: BuildModel) -> int:
+    """Bytes of RAM a model needs: weights, activations, and key-value cache if it has one."""
+    resources = model.bundle.description.resources
+    return resources.weights_bytes + resources.activation_bytes + cache_memory(model)
+
+
+def _parts(model: BuildModel) -> str:
+    resources = model.bundle.description.resources
+    cache = ""
+    if model.bundle.description.text is not None:
+        size = show_size(cache_memory(model))
+        cache = f" and a cache of {text_context(model)} tokens ({size})"
     return (
         f"weights ({show_size(resources.weights_bytes)}) "
-        f"and activations ({show_size(resources.activation_bytes)})"
+        f"and activations ({show_size(resources.activation_bytes)}){cache}"
     )
 
 
@@ -204,16 +244,22 @@ def _targets(models: Sequence[BuildModel]) -> list[tuple[str, RuntimeTarget]]:
 def memory_budget(models: Sequence[BuildModel]) -> tuple[tuple[str, int], ...]:
     """What takes how many bytes of RAM: system, each runtime once, each model."""
     return (
-        ("system", SYSTEM_MEMORY),
+        (SYSTEM, SYSTEM_MEMORY),
         *((name, target.memory) for name, target in _targets(models)),
-        *((m.request.bundle, model_memory(m.bundle.description)) for m in models),
+        *((m.request.bundle, model_memory(m)) for m in models),
     )
+
+
+def server_memory(models: Sequence[BuildModel], server: str) -> int:
+    """Bytes of RAM that one of the servers may take, with its models."""
+    own = [model for model in models if model.runtime.server == server]
+    return sum(size for name, size in memory_budget(own) if name != SYSTEM)
 
 
 def storage_budget(choice: Choice, models: Sequence[BuildModel]) -> tuple[tuple[str, int], ...]:
     """What takes how many bytes on the device: system, runtimes, models, data."""
     return (
-        ("system", SYSTEM_STORAGE),
+        (SYSTEM, SYSTEM_STORAGE),
         *((name, target.storage) for name, target in _targets(models)),
         *((m.request.bundle, bundle_size(m.bundle.description)) for m in models),
         ("data", choice.manifest.image.storage.data),
@@ -227,10 +273,16 @@ def bundle_size(description: Description) -> int:
 
 def _backend_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:
     taken: dict[str, BuildModel] = {}
+    text: BuildModel | None = None
     for index, model in enumerate(choice.manifest.models):
         found = next((m for m in models if m.request is model), None)
         if found is None:
             continue
+        if found.bundle.description.text is not None:
+            if text is not None:
+                what = f"an image has one language model, and it has {text.request.bundle}"
+                yield choice.manifest.problem(("models", index), what)
+            text = text or found
         first = taken.setdefault(found.runtime.backend, found)
         if first.runtime.name != found.runtime.name:
             what = f"an image has {first.runtime.name} or {found.runtime.name}, not both"

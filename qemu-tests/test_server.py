@@ -10,18 +10,18 @@ def server_pid(host):
     return host.check_output("pidof inferd").split()[0]
 
 
-def test_runs_as_its_own_user(host):
+def test_runs_as_its_own_user(host, inferd):
     uid = host.check_output(f"awk '/^Uid:/ {{print $2}}' /proc/{server_pid(host)}/status")
     assert int(uid) == device.SERVER_UID
 
 
-def test_memory_within_budget(host, session, record_property):
+def test_memory_within_budget(host, inferd, session, record_property):
     kib = int(host.check_output(f"awk '/^VmHWM:/ {{print $2}}' /proc/{server_pid(host)}/status"))
     record_property("server.peak_kib", kib)
-    assert kib * 1024 <= session.memory_budget
+    assert kib * 1024 <= session.memory_budgets["inferd"]
 
 
-def test_comes_back_after_a_kill(host, target):
+def test_comes_back_after_a_kill(host, inferd):
     before = server_pid(host)
     assert host.run(f"kill -9 {before}").rc == 0
     deadline = time.monotonic() + 60
@@ -30,4 +30,4 @@ def test_comes_back_after_a_kill(host, target):
             break
         time.sleep(0.2)
     assert server_pid(host) != before
-    assert api.request(target, "GET", "/v2/health/ready").status == 200
+    assert api.request(inferd, "GET", "/v2/health/ready").status == 200

@@ -15,12 +15,14 @@ class DebianRuntime:
     """Where the engine debian gets the library.
 
     Either a file in a wheel (`wheel`) or the file at `path` of `packages` on the device; `packages`
-    also names what the library needs besides.
+    also names what the library needs besides. With `suite` exactly these packages are taken, from
+    that release.
     """
 
     wheel: PypiSource | None
     packages: tuple[str, ...]
     path: str | None
+    suite: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Runtime:
     """An inference library: the formats it reads and what there is for each architecture.
 
     `backend` is what the server calls it: the same for builds of one library with other contents,
-    of which an image can have only one.
+    of which an image can have only one. `architectures` are the language models that it runs, None
+    if it tells no difference.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Runtime:
     server: str
     license: str
     targets: dict[str, RuntimeTarget]
+    architectures: tuple[str, ...] | None = None
 
 
 def make_runtime(name: str, file: YamlFile) -> Runtime:
@@ -68,6 +72,7 @@ def make_runtime(name: str, file: YamlFile) -> Runtime:
         server=data["server"],
         license=data["license"],
         targets={arch: _target(target) for arch, target in data["targets"].items()},
+        architectures=tuple(data["architectures"]) if "architectures" in data else None,
     )
 
 
@@ -90,7 +95,7 @@ def _debian(data: dict[str, Any] | None) -> DebianRuntime | None:
         return None
     packages = tuple(data.get("packages", ()))
     if "pypi" not in data:
-        return DebianRuntime(None, packages, data["file"])
+        return DebianRuntime(None, packages, data["file"], data.get("suite"))
     wheel = PypiSource(
         data["pypi"], data["file"], data["sha256"], data.get("platform"), data.get("python")
     )

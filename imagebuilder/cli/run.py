@@ -13,7 +13,7 @@ from imagebuilder.cli.test import boot_option, make_session
 from imagebuilder.errors import UserError
 from imagebuilder.run import run_here
 from imagebuilder.target.command import Channels, Forward, qemu_command
-from imagebuilder.target.qemu import Guest, copy_vars, free_port, port_is_free
+from imagebuilder.target.qemu import Guest, copy_vars, forwarded, free_port, port_is_free
 
 
 @click.command()
@@ -65,10 +65,10 @@ def parse_forward(text: str) -> Forward:
 
 def default_forwards(guest: Guest) -> tuple[Forward, ...]:
     """Free ports to what listens on the network."""
-    address, _, port = guest.artifacts.listen.rpartition(":")
-    targets = [] if address.startswith("127.") else [int(port)]
-    targets += [22] if guest.artifacts.ssh else []
-    return tuple(Forward(free_port(), target) for target in targets)
+    found: tuple[Forward, ...] = ()
+    for listen in (guest.artifacts.listen, guest.artifacts.text_listen):
+        found, _ = forwarded(listen, found)
+    return (*found, *((Forward(free_port(), 22),) if guest.artifacts.ssh else ()))
 
 
 def _run(guest: Guest, forwards: tuple[Forward, ...]) -> int:

@@ -26,7 +26,7 @@ from imagebuilder.report import (
     summary_rows,
     write_json,
 )
-from imagebuilder.resolve import SYSTEM_MEMORY, Build, memory_budget
+from imagebuilder.resolve import Build, server_memory
 from imagebuilder.run import run
 from imagebuilder.target.qemu import Guest
 from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
@@ -154,8 +154,9 @@ def make_session(
     if artifacts.has("qemuboot"):
         qemu = with_qemuboot(qemu, read_qemuboot(artifacts.path("qemuboot").read_text("utf-8")))
     guest = Guest(artifacts, qemu, tools, boot, artifacts.folder, key)
-    budget = sum(size for _, size in memory_budget(build.models)) - SYSTEM_MEMORY
-    return Session(guest, app.fetcher.cache, budget)
+    budgets = {m.runtime.server: server_memory(build.models, m.runtime.server)
+               for m in build.models}  # fmt: skip
+    return Session(guest, app.fetcher.cache, budgets)
 
 
 def _pytest(

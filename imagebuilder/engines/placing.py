@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.artifact import Artifact, Artifacts, ImageModel, write_artifacts
+from imagebuilder.devicefiles import TEXT_SERVER, serves
 from imagebuilder.resolve import Build
 from imagebuilder.state import host_errors, new_file, sha256_file, write_if_changed
 
@@ -92,8 +93,9 @@ def _describe(
         ssh=bool(build.manifest.image.authorized_keys),
         models=tuple(
             ImageModel(m.request.bundle, m.bundle.description.version, m.bundle.digest,
-                       m.runtime.name)
+                       m.runtime.name, m.runtime.server)
             for m in build.models
         ),
         files=files,
+        text_listen=build.manifest.server.text.listen if serves(build, TEXT_SERVER) else None,
     )  # fmt: skip

@@ -28,6 +28,13 @@ ALIASES = {"trixie": ("stable",)}
 """Other names of a suite: while a mirror takes in a point release, one of them is still whole."""
 
 
+KEYRINGS = {"sid": "trixie"}
+"""A suite that the keys of another one sign."""
+
+ROLLING = ("sid",)
+"""Suites whose index expires after a week, though its packages are pinned here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mirrors:
     """Addresses of Debian mirrors; a dated `snapshot` is tried first for pinned versions."""
@@ -229,10 +236,12 @@ def _write_configuration(
 
 def sources(mirror: str, suite: str, name: str) -> str:
     """The deb822 source with the archive's public key inside, since its path may hold spaces."""
-    key = resources.files("imagebuilder") / "data" / "keyrings" / f"{suite}.asc"
+    name_of_keys = KEYRINGS.get(suite, suite)
+    key = resources.files("imagebuilder") / "data" / "keyrings" / f"{name_of_keys}.asc"
+    expiry = "Check-Valid-Until: no\n" if suite in ROLLING else ""
     lines = [f" {line}" if line else " ." for line in key.read_text("ascii").splitlines()]
     return (
-        f"Types: deb\nURIs: {mirror}\nSuites: {name}\nComponents: main\nSigned-By:\n"
+        f"Types: deb\nURIs: {mirror}\nSuites: {name}\nComponents: main\n{expiry}Signed-By:\n"
         + "\n".join(lines)
         + "\n"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imagebuilder.catalog.machine import YoctoMachine
 from imagebuilder.catalog.series import Series
+from imagebuilder.devicefiles import TEXT_SERVER
 from imagebuilder.errors import Problem
 from imagebuilder.kasproject.operators import operators_problems
 from imagebuilder.kasproject.settings import yocto_machine
@@ -27,8 +28,18 @@ def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Pro
     yield from _license_problems(build, machine)
     yield from _layer_problems(build, series)
     yield from _file_problems(build)
+    yield from _text_problems(build)
     yield from operators_problems(build)
     yield from _fragment_problems(build, machine, layers)
+
+
+def _text_problems(build: Build) -> Iterator[Problem]:
+    """The recipe of llama-server is there, what starts it on the device is not yet."""
+    for index, model in enumerate(build.models):
+        if model.runtime.server == TEXT_SERVER:
+            what = f"the engine yocto does not start {TEXT_SERVER} yet"
+            key = ("models", index, "bundle")
+            yield build.manifest.problem(key, what, "use `--engine debian`")
 
 
 def _series_problems(build: Build, series: Series, machine: YoctoMachine) -> Iterator[Problem]:

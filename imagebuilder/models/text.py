@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.device import TEXT_BATCH
 from imagebuilder.errors import UserError
 from imagebuilder.models.gguf import GgufHead, Many, Value, read_gguf
 
 CACHE_ELEMENT = 2
 """Bytes of an element of the key-value cache: llama.cpp keeps it as float16."""
-BATCH = 128
-"""Tokens of a prompt that are computed at once on a device (`--ubatch-size`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def _info(head: GgufHead) -> TextInfo:
         context=_number(values, f"{arch}.context_length"),
         layers=layers,
         cache_bytes=_cache_heads(values, arch, layers, heads) * (key + value) * CACHE_ELEMENT,
-        activation_bytes=4 * (BATCH * (8 * width + 3 * feed) + 2 * vocabulary),
+        activation_bytes=4 * (TEXT_BATCH * (8 * width + 3 * feed) + 2 * vocabulary),
         vocabulary=vocabulary,
         tokenizer=_text(values, "tokenizer.ggml.model"),
         chat_template=template if isinstance(template, str) and template else None,

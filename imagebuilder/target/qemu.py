@@ -51,6 +51,7 @@ class QemuTarget:
     def __init__(self, guest: Guest, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.guest = guest
         self.api_port: int | None = None
+        self.text_port: int | None = None
         self.ssh_port: int | None = None
         self.packets = folder / "packets.pcap"
         self._process = process
@@ -126,11 +127,8 @@ def booted(guest: Guest, *, forwards: tuple[Forward, ...] = ()) -> Iterator[Qemu
     # A short path: that of a unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as name:
         folder = Path(name)
-        address, _, port = guest.artifacts.listen.rpartition(":")
-        api = None
-        if not address.startswith("127.") and address != "localhost":
-            api = next((f.host for f in forwards if f.guest == int(port)), None) or free_port()
-            forwards = (*(f for f in forwards if f.guest != int(port)), Forward(api, int(port)))
+        forwards, api = forwarded(guest.artifacts.listen, forwards)
+        forwards, text = forwarded(guest.artifacts.text_listen, forwards)
         ssh = free_port() if guest.artifacts.ssh else None
         forwards = (*forwards, *((Forward(ssh, 22),) if ssh else ()))
         channels = Channels(
@@ -139,12 +137,29 @@ def booted(guest: Guest, *, forwards: tuple[Forward, ...] = ()) -> Iterator[Qemu
         command = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
         with spawn(command) as process:
             target = QemuTarget(guest, process, folder)
-            target.api_port, target.ssh_port = api, ssh
+            target.api_port, target.text_port, target.ssh_port = api, text, ssh
             try:
                 target.wait_ready()
                 yield target
             finally:
                 target.close()
+
+
+def forwarded(
+    listen: str | None, forwards: tuple[Forward, ...]
+) -> tuple[tuple[Forward, ...], int | None]:
+    """The forwards with one to a server, and its port of the host.
+
+    None where there is no server, or it listens on the target's loopback only.
+    """
+    if listen is None:
+        return forwards, None
+    address, _, text = listen.rpartition(":")
+    if address.startswith("127.") or address == "localhost":
+        return forwards, None
+    port = int(text)
+    host = next((f.host for f in forwards if f.guest == port), None) or free_port()
+    return (*(f for f in forwards if f.guest != port), Forward(host, port)), host
 
 
 def copy_vars(guest: Guest, folder: Path) -> Path | None:

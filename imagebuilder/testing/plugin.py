@@ -13,13 +13,19 @@ import pytest
 
 from imagebuilder.artifact import Artifacts, ImageModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.devicefiles import SERVER, TEXT_SERVER
 from imagebuilder.target.qemu import QemuTarget, booted
 from imagebuilder.testing.golden import Goldens
 from imagebuilder.testing.host import make_host
 from imagebuilder.testing.session import Session, read_session
+from imagebuilder.testing.text_api import TextApi
 
 OPTION = "--imagebuilder-session"
 SESSION = pytest.StashKey[Session]()
+KINDS = {"model": SERVER, "text_model": TEXT_SERVER}
+"""Fixtures that are a model: argument → the server that has it."""
+SERVERS = {"inferd": SERVER, "text_api": TEXT_SERVER}
+"""Other fixtures that need a server."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,11 +41,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with the argument `model` once for each model of the image."""
+    """Run a test with one of `KINDS` once for each model of the image that this server has."""
     session = metafunc.config.stash.get(SESSION, None)
-    if session is not None and "model" in metafunc.fixturenames:
-        models = session.guest.artifacts.models
-        metafunc.parametrize("model", models, ids=[model.name for model in models])
+    if session is None:
+        return
+    for argument, server in KINDS.items():
+        if argument in metafunc.fixturenames:
+            found = [m for m in session.guest.artifacts.models if m.server == server]
+            metafunc.parametrize(argument, found, ids=[model.name for model in found])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of a server that is not in the image."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return
+    servers = {model.server for model in session.guest.artifacts.models}
+    absent = {name for name, server in (*KINDS.items(), *SERVERS.items()) if server not in servers}
+    out = [item for item in items if absent & set(getattr(item, "fixturenames", ()))]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +105,18 @@ def bundles(session: Session) -> Mapping[str, SealedBundle]:
         model.name: read_bundle(session.cache.bundle(model.digest))
         for model in session.guest.artifacts.models
     }
+
+
+@pytest.fixture(scope="session")
+def inferd(target: QemuTarget) -> QemuTarget:
+    """The target, for tests that make sense only where inferd is in the image."""
+    return target
+
+
+@pytest.fixture(scope="session")
+def text_api(target: QemuTarget) -> TextApi:
+    """The server of the language model."""
+    return TextApi(target)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from imagebuilder.target.qemu import Guest
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What to boot, where sealed bundles are, how much memory the server may take (bytes)."""
+    """What to boot, where sealed bundles are, how much memory each server may take (bytes)."""
 
     guest: Guest
     cache: Cache
-    memory_budget: int
+    memory_budgets: Mapping[str, int]
 
 
 def write_session(session: Session, path: Path) -> None:
@@ -39,7 +40,7 @@ def write_session(session: Session, path: Path) -> None:
         "log_folder": str(guest.log_folder),
         "ssh_key": None if guest.ssh_key is None else str(guest.ssh_key),
         "cache": str(session.cache.root),
-        "memory_budget": session.memory_budget,
+        "memory_budgets": dict(session.memory_budgets),
     }  # fmt: skip
     path.write_text(json.dumps(data, indent=2))
 
@@ -56,4 +57,4 @@ def read_session(path: Path) -> Session:
         log_folder=Path(data["log_folder"]),
         ssh_key=None if data["ssh_key"] is None else Path(data["ssh_key"]),
     )
-    return Session(guest, Cache(Path(data["cache"])), data["memory_budget"])
+    return Session(guest, Cache(Path(data["cache"])), data["memory_budgets"])

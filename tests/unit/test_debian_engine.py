@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagebuilder.bundle.format import ModelFile, TextModel
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.catalog import make_catalog
-from imagebuilder.devicefiles import image_info, json_text, server_config
+from imagebuilder.devicefiles import image_info, json_text, server_config, text_config
 from imagebuilder.engines import locking
 from imagebuilder.engines.debian import config, disk, kernel, licenses, packages, steps, steps_plan
 from imagebuilder.engines.debian.tree import Tree, merged_usr
@@ -76,6 +77,43 @@ def test_plans(tmp_path: Path, machine: str, golden) -> None:
     golden(f"debian-plan-{machine}.txt", "\n".join(lines) + "\n")
 
 
+def text_build(tmp_path: Path) -> Build:
+    build = make_build(tmp_path, "qemuarm64")
+    runtime = make_catalog().runtime("llamacpp")
+    (model,) = build.models
+    description = dataclasses.replace(
+        model.bundle.description,
+        model=ModelFile("model.gguf", "gguf", None, None, "Q4_1"),
+        text=TextModel("llama", 134_000_000, 8192, 23040, 49152, "gpt2"),
+    )
+    bundle = dataclasses.replace(model.bundle, description=description)
+    text = BuildModel(model.request, bundle, runtime, runtime.targets["aarch64"])
+    return dataclasses.replace(build, models=(text,))
+
+
+def test_a_language_model_has_its_own_server_and_not_inferd(tmp_path: Path) -> None:
+    build = text_build(tmp_path)
+    (foreign,) = (r for r in packages.requests(build) if r.role == "runtime-llamacpp")
+    assert (foreign.suite, foreign.closure) == ("sid", False)
+    assert "llama.cpp-tools" in foreign.names
+    made = PackageSet("sid", "arm64", foreign.names, (
+        Package("libc6", "2.43", "arm64", "pool/new.deb", 1, "1" * 64),
+        Package("llama.cpp-tools", "0.7", "arm64", "pool/tools.deb", 1, "2" * 64),
+    ))  # fmt: skip
+    lock = locking._store(build.lock, foreign, made)
+    build = dataclasses.replace(build, lock=lock)
+    found = {package.name: package.version for package in packages.root_packages(build).packages}
+    assert (found["libc6"], found["llama.cpp-tools"]) == ("2.43", "0.7")
+    assert found["busybox-static"] == "1"
+    plan = steps_plan.make_plan(build)
+    assert "server" not in [step.name for step in plan.steps]
+    assert config.serve_scripts(build) == ("serve-text",)
+    assert text_config(build) == (
+        "model=/models/fixture/model.gguf\nname=fixture\nhost=127.0.0.1\nport=8081\nloopback=1\n"
+        "context=2048\nthreads=1\nbatch=128\nmetrics=1\nmemory=\n"
+    )
+
+
 def test_a_plan_depends_on_its_inputs_only(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b é").mkdir()
@@ -122,7 +160,8 @@ def test_services_become_scripts(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         config.service_script(path)
     assert str(caught.value) == (
-        f"{path}: Service.User: there is no user bell\n  hint: choose from root, inferd, nobody\n"
+        f"{path}: Service.User: there is no user bell\n"
+        "  hint: choose from root, inferd, llama-server, nobody\n"
         f"{path}: Service.ExecStart: prefixes and single quotes are not supported"
     )
     path.write_text("[Service]\n")

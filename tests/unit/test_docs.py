@@ -36,11 +36,14 @@ def test_device_contract_holds_the_values_of_the_code() -> None:
     values = (
         device.ESP, device.ROOT, device.MODELS, device.DATA, *device.RESERVED_PARTITIONS,
         device.MODELS_PATH, device.DATA_PATH, device.SERVER_PATH, device.SERVER_CONFIG_PATH,
-        device.READY_PATH, device.IMAGE_PATH, device.AGENT_PORT, device.SERVER_USER,
+        device.READY_PATH, device.TEXT_SERVER_PATH, device.TEXT_CONFIG_PATH,
+        device.TEXT_READY_PATH, device.TEXT_KEY_PATH, device.TEXT_USER, device.IMAGE_PATH,
+        device.AGENT_PORT, device.SERVER_USER,
     )  # fmt: skip
     for value in values:
         assert f"`{value}`" in text or f"`{value}/" in text, value
     assert f"{device.SERVER_UID}:{device.SERVER_UID}" in text
+    assert f"{device.TEXT_UID}:{device.TEXT_UID}" in text
     for stage in device.STAGES:
         assert f"`{device.MARKER}{stage}`" in text
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.bundle.format import Resources, TextModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.catalog import make_catalog
 from imagebuilder.errors import UserError
 from imagebuilder.manifest import load_manifest
-from imagebuilder.resolve import Choice, choose_models
+from imagebuilder.resolve import Choice, choose_models, memory_budget, server_memory
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
 MANIFEST = """\
@@ -69,7 +70,7 @@ def test_opset_and_ir_that_the_runtime_does_not_read(tmp_path: Path) -> None:
 def test_a_format_without_a_runtime(tmp_path: Path) -> None:
     assert errors(tmp_path, choice(tmp_path), bundle(format="gguf")) == (
         "firmware.yaml:6:5: models[0].bundle: no runtime reads gguf on armv7 with the engine "
-        "debian\n  hint: convert the model to another format"
+        "debian\n  hint: there is llamacpp on aarch64, llamacpp on x86_64"
     )
 
 
@@ -162,3 +163,81 @@ def test_two_builds_of_one_runtime_in_an_image(tmp_path: Path) -> None:
 def test_a_language_model_gets_its_own_server(tmp_path: Path) -> None:
     (model,) = choose_models(yocto(tmp_path, "qemuriscv64"), [bundle(format="gguf")])
     assert (model.runtime.name, model.runtime.server) == ("llamacpp", "llama-server")
+
+
+def language_model(name: str = "talker", architecture: str = "llama") -> SealedBundle:
+    """Weights of 90 MiB, 24 KiB of cache a token, made for 8192 tokens."""
+    found = bundle(format="gguf")
+    text = TextModel(architecture, 134_000_000, 8192, 24 << 10, 49152, "gpt2")
+    return dataclasses.replace(
+        found,
+        description=dataclasses.replace(
+            found.description, name=name, text=text, checks=(), inputs=(), outputs=(),
+            resources=Resources(90 << 20, 4 << 20),
+        ),
+    )  # fmt: skip
+
+
+def test_memory_of_a_language_model_grows_with_its_context(tmp_path: Path) -> None:
+    for extra, tokens in (("", 2048), ("    context: 512\n", 512)):
+        models = choose_models(choice(tmp_path, "qemuarm64", extra), [language_model()])
+        budget = dict(memory_budget(models))
+        assert budget["fixture"] == (94 << 20) + tokens * (24 << 10)
+        assert server_memory(models, "llama-server") == budget["llamacpp"] + budget["fixture"]
+        assert server_memory(models, "inferd") == 0
+
+
+def test_both_servers_count(tmp_path: Path) -> None:
+    what = choice(tmp_path, "qemuarm64", "  - bundle: talker\n")
+    models = choose_models(what, [bundle(), language_model()])
+    names = [name for name, _ in memory_budget(models)]
+    assert names == ["system", "onnxruntime", "llamacpp", "fixture", "talker"]
+    total = sum(size for name, size in memory_budget(models) if name != "system")
+    assert total == server_memory(models, "inferd") + server_memory(models, "llama-server")
+
+
+def test_a_context_that_the_memory_cannot_hold(tmp_path: Path) -> None:
+    small = dataclasses.replace(
+        choice(tmp_path, "qemuarm64", "    context: 8192\n").machine, memory=256 << 20
+    )
+    what = dataclasses.replace(choice(tmp_path, "qemuarm64", "    context: 8192\n"), machine=small)
+    assert errors(tmp_path, what, language_model()) == (
+        "firmware.yaml:5:1: models: needs 398.0 MiB of memory, qemuarm64 has 256.0 MiB\n"
+        "  hint: system 64.0 MiB, llamacpp 48.0 MiB, fixture 286.0 MiB"
+    )
+
+
+def test_a_limit_below_what_the_context_needs(tmp_path: Path) -> None:
+    what = choice(tmp_path, "qemuarm64", "    limits: {memory: 128MiB}\n")
+    assert errors(tmp_path, what, language_model()) == (
+        "firmware.yaml:7:14: models[0].limits.memory: talker needs 142.0 MiB for weights "
+        "(90.0 MiB) and activations (4.0 MiB) and a cache of 2048 tokens (48.0 MiB), more than "
+        "128.0 MiB"
+    )
+
+
+def test_a_context_that_the_model_was_not_made_for(tmp_path: Path) -> None:
+    what = choice(tmp_path, "qemuarm64", "    context: 9000\n")
+    assert errors(tmp_path, what, language_model()) == (
+        "firmware.yaml:7:5: models[0].context: talker was made for 8192 tokens, not 9000"
+    )
+    assert errors(tmp_path, what, bundle()) == (
+        "firmware.yaml:7:5: models[0].context: fixture is no language model and has no context"
+    )
+
+
+def test_an_architecture_that_the_runtime_does_not_run(tmp_path: Path) -> None:
+    found = errors(tmp_path, choice(tmp_path, "qemuarm64"), language_model(architecture="mamba"))
+    assert found.startswith(
+        "firmware.yaml:6:5: models[0].bundle: llamacpp does not run the architecture mamba of "
+        "talker\n  hint: it runs exaone, gemma, "
+    )
+
+
+def test_two_language_models(tmp_path: Path) -> None:
+    what = choice(tmp_path, "qemuarm64", "  - bundle: other\n")
+    with pytest.raises(UserError) as caught:
+        choose_models(what, [language_model(), language_model("other")])
+    assert str(caught.value).replace(f"{tmp_path}/", "") == (
+        "firmware.yaml:7:5: models[1]: an image has one language model, and it has fixture"
+    )

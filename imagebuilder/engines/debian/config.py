@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imagebuilder import device
-from imagebuilder.devicefiles import SERVER
+from imagebuilder.devicefiles import SERVER, TEXT_SERVER, serves
 from imagebuilder.errors import Location, Problem, UserError
 from imagebuilder.resolve import Build, BuildModel
 
-USERS = {"root": 0, device.SERVER_USER: device.SERVER_UID, "nobody": 65534}
+USERS = {"root": 0, device.SERVER_USER: device.SERVER_UID, device.TEXT_USER: device.TEXT_UID,
+         "nobody": 65534}  # fmt: skip
 """Users of the device and their numbers, which are also those of their groups."""
 
 SERVICE_KEYS = {"execstart", "user", "environment", "restart", "type", "restartsec"}
@@ -41,6 +42,12 @@ def libraries(build: Build) -> dict[str, str]:
     }
 
 
+def serve_scripts(build: Build) -> tuple[str, ...]:
+    """The scripts that run the image's servers."""
+    scripts = {SERVER: "serve", TEXT_SERVER: "serve-text"}
+    return tuple(script for server, script in scripts.items() if serves(build, server))
+
+
 def os_release(build: Build) -> str:
     """/etc/os-release."""
     manifest = build.manifest
@@ -58,7 +65,7 @@ def inittab(build: Build) -> str:
         "::sysinit:/usr/libexec/imagebuilder/rc",
         "::respawn:udhcpc -f -i eth0 -s /usr/libexec/imagebuilder/udhcpc"
         " -x hostname:" + build.manifest.image.hostname,
-        "::respawn:/usr/libexec/imagebuilder/serve",
+        *(f"::respawn:/usr/libexec/imagebuilder/{name}" for name in serve_scripts(build)),
         "::once:/usr/libexec/imagebuilder/announce",
         "::respawn:/usr/libexec/imagebuilder/agent",
         "::askfirst:-/bin/sh",

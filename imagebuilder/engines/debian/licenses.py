@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.engines.debian import config
-from imagebuilder.engines.debian.packages import package_set
+from imagebuilder.engines.debian.packages import package_set, root_packages
 from imagebuilder.package import Package
 from imagebuilder.resolve import Build
 from imagebuilder.run import run
 
 
 def package_list(build: Build, debs: Sequence[Path], kernel_copyright: str) -> list[dict[str, Any]]:
-    """One row a package, runtime and model; `debs` are the image's packages in locked order."""
+    """One row a package, runtime and model; `debs` are those of `root_packages`."""
     rows = [
         _row(package, licenses(deb))
-        for package, deb in zip(package_set(build, "image").packages, debs, strict=True)
+        for package, deb in zip(root_packages(build).packages, debs, strict=True)
     ]
     rows += [
         _row(package, parse_copyright(kernel_copyright))

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from imagebuilder import device
 from imagebuilder.catalog import shipped
-from imagebuilder.devicefiles import image_info, json_text, server_config
+from imagebuilder.devicefiles import (
+    SERVER,
+    TEXT_SERVER,
+    image_info,
+    json_text,
+    server_config,
+    serves,
+    text_config,
+)
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.tree import Tree
 from imagebuilder.resolve import Build
@@ -19,7 +27,8 @@ DROP = (
     "usr/lib/*/gconv/*", "usr/lib/*/libc_malloc_debug*", "usr/lib/*/libmemusage*",
     "usr/lib/*/libpcprofile*", "usr/lib/*/libnss_hesiod*", "usr/lib/*/libnss_compat*",
     "usr/lib/*/libthread_db*", "usr/lib/*.a", "etc/init.d/*", "etc/default/*", "etc/systemd/*",
-    "usr/lib/systemd/*",
+    "usr/lib/systemd/*", "usr/share/bash-completion/*", "usr/share/llama.cpp/*",
+    "usr/bin/llama-cli", "usr/bin/llama-completion", "usr/bin/llama-quantize",
 )  # fmt: skip
 """Files of packages that a device has no use for; user packages lose them too."""
 
@@ -31,6 +40,7 @@ SCRIPTS = {
     "announce": "recipes-core/imagebuilder-init/files/announce",
     "udhcpc": "recipes-core/imagebuilder-init/files/udhcpc",
     "serve": "recipes-inference/inferd/files/serve",
+    "serve-text": "recipes-runtimes/llama-cpp/files/serve-text",
     "agent": "recipes-core/imagebuilder-agent/files/agent",
 }
 """Scripts that both engines put on a device: their places in `layers/meta-imagebuilder`."""
@@ -48,7 +58,7 @@ def script(name: str) -> str:
 
 
 def root_tree(
-    build: Build, debs: tuple[Path, ...], libraries: dict[str, Path], server: Path
+    build: Build, debs: tuple[Path, ...], libraries: dict[str, Path], server: Path | None
 ) -> Tree:
     """All files of the root: packages, runtime libraries by device path, server, configuration."""
     tree = Tree()
@@ -61,7 +71,8 @@ def root_tree(
     _add_applets(tree)
     for path, library in libraries.items():
         tree.file(path, library.read_bytes(), 0o755)
-    tree.file(device.SERVER_PATH, server.read_bytes(), 0o755)
+    if server is not None:
+        tree.file(device.SERVER_PATH, server.read_bytes(), 0o755)
     _add_configuration(tree, build)
     _add_own_files(tree, build)
     return tree
@@ -91,10 +102,15 @@ def _add_configuration(tree: Tree, build: Build) -> None:
     tree.link("etc/resolv.conf", "/run/resolv.conf")
     tree.link("etc/machine-id", "/data/machine-id")
     tree.link("etc/mtab", "/proc/mounts")
-    tree.file(device.SERVER_CONFIG_PATH, json_text(server_config(build, config.libraries(build))))
+    if serves(build, SERVER):
+        settings = server_config(build, config.libraries(build))
+        tree.file(device.SERVER_CONFIG_PATH, json_text(settings))
+    if serves(build, TEXT_SERVER):
+        tree.file(device.TEXT_CONFIG_PATH, text_config(build))
     tree.file(device.IMAGE_PATH, json_text(image_info(build)))
     for name in SCRIPTS:
-        tree.file(f"{LIBEXEC}/{name}", script(name), 0o755)
+        if not name.startswith("serve") or name in config.serve_scripts(build):
+            tree.file(f"{LIBEXEC}/{name}", script(name), 0o755)
 
 
 def _add_own_files(tree: Tree, build: Build) -> None:

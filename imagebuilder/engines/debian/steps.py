@@ -14,7 +14,7 @@ from imagebuilder.crossbuild import build_inferd
 from imagebuilder.devicefiles import json_text
 from imagebuilder.engines.debian import config, disk, root
 from imagebuilder.engines.debian.kernel import UnknownModule, extract_kernel
-from imagebuilder.engines.debian.packages import UEFI_BUILD, package_set
+from imagebuilder.engines.debian.packages import UEFI_BUILD, package_set, root_packages
 from imagebuilder.engines.debian.steps_plan import command_line, wanted_modules
 from imagebuilder.engines.debian.tree import Tree
 from imagebuilder.engines.locking import tool_set
@@ -45,6 +45,10 @@ class Tools:
     def packages(self, role: str) -> tuple[Path, ...]:
         """The fetched packages of a role."""
         return fetch_all(package_set(self.build, role), self.archive)
+
+    def root_packages(self) -> tuple[Path, ...]:
+        """The fetched packages of the root."""
+        return fetch_all(root_packages(self.build), self.archive)
 
     def package(self, role: str, name: str) -> Path:
         """One fetched package of a role."""
@@ -91,8 +95,8 @@ def root_image(tools: Tools, work: Work) -> None:
         for model in tools.build.models
         if model.target.debian is not None and model.target.debian.wheel is not None
     }
-    server_file = work.inputs["server"] / "inferd"
-    tree = root.root_tree(tools.build, tools.packages("image"), libraries, server_file)
+    server_file = work.inputs["server"] / "inferd" if "server" in work.inputs else None
+    tree = root.root_tree(tools.build, tools.root_packages(), libraries, server_file)
     _check_runtimes(tools.build, tree)
     disk.make_erofs(tools.image_tools(), tree, work.output / "root.img", compress=True)
 
@@ -201,7 +205,7 @@ def packages(tools: Tools, work: Work) -> None:
     from imagebuilder.engines.debian.licenses import package_list
 
     kernel_text = (work.inputs["kernel"] / "copyright").read_text("utf-8", "replace")
-    rows = package_list(tools.build, tools.packages("image"), kernel_text)
+    rows = package_list(tools.build, tools.root_packages(), kernel_text)
     (work.output / "packages.json").write_text(json_text(rows))
 
 

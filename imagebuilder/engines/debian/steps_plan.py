@@ -10,9 +10,16 @@ from typing import Any
 from imagebuilder import device
 from imagebuilder.catalog import shipped
 from imagebuilder.crossbuild import source_digest, toolchain_version
-from imagebuilder.devicefiles import image_info, server_config
+from imagebuilder.devicefiles import (
+    SERVER,
+    TEXT_SERVER,
+    image_info,
+    server_config,
+    serves,
+    text_config,
+)
 from imagebuilder.engines.debian import config
-from imagebuilder.engines.debian.packages import package_set
+from imagebuilder.engines.debian.packages import package_set, root_packages
 from imagebuilder.engines.debian.root import SCRIPTS, data_file, script
 from imagebuilder.engines.locking import tool_set
 from imagebuilder.hosttools import toolbox_digest
@@ -29,12 +36,14 @@ def make_plan(build: Build) -> Plan:
     """All steps; a set of packages counts by the digests of its packages."""
     tools = {"image-tools": toolbox_digest(tool_set(build, "image")), "revision": REVISION}
     storage = build.manifest.image.storage
+    inferd = serves(build, SERVER)
     steps = [
-        _server(build),
+        *([_server(build)] if inferd else []),
         Step("kernel", "kernel",
              {**_packages(build, "kernel"), "modules": wanted_modules(build)},
              tools={"revision": REVISION}),
-        Step("root", "root", _root_options(build), _own_files(build), ("server",), tools),
+        Step("root", "root", _root_options(build), _own_files(build),
+             ("server",) if inferd else (), tools),
         Step("initrd", "initrd", {**_packages(build, "image"), "init": data_file("init"),
              "applets": data_file("busybox-applets.txt")}, {}, ("kernel",),
              {"revision": REVISION}),
@@ -52,7 +61,7 @@ def make_plan(build: Build) -> Plan:
     disk = {"sizes": sizes, "arch": build.machine.arch, "seed": seed(build)}
     steps.append(Step("disk", "disk", disk, {}, tuple(after), tools))
     steps.append(Step("compress", "compress", {"level": 9}, {}, ("disk",), {"revision": REVISION}))
-    listing = {**_packages(build, "image"), "kernel": _packages(build, "kernel")["packages"],
+    listing = {**_root_packages(build), "kernel": _packages(build, "kernel")["packages"],
                "runtimes": _runtimes(build),
                "models": {m.request.bundle: m.bundle.digest for m in build.models}}  # fmt: skip
     steps.append(Step("packages", "packages", listing, {}, ("kernel",), {"revision": REVISION}))
@@ -93,6 +102,10 @@ def _packages(build: Build, role: str) -> dict[str, Any]:
     return {"packages": _digests(package_set(build, role))}
 
 
+def _root_packages(build: Build) -> dict[str, Any]:
+    return {"packages": _digests(root_packages(build))}
+
+
 def _digests(packages: PackageSet) -> list[str]:
     return [f"{p.name} {p.version} {p.sha256}" for p in packages.packages]
 
@@ -117,9 +130,10 @@ def _root_options(build: Build) -> dict[str, Any]:
     texts = {name: script(name) for name in SCRIPTS}
     texts["busybox-applets.txt"] = data_file("busybox-applets.txt")
     return {
-        **_packages(build, "image"),
+        **_root_packages(build),
         "runtimes": _runtimes(build),
         "server": server_config(build, config.libraries(build)),
+        "text": text_config(build) if serves(build, TEXT_SERVER) else "",
         "info": image_info(build),
         "inittab": config.inittab(build),
         "hostname": build.manifest.image.hostname,

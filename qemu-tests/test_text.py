@@ -1,0 +1,180 @@
+"""The language model: its API as unmodified clients use it, and its outputs against the host's."""
+
+import json
+import time
+
+import httpx
+import openai
+import pytest
+
+from imagebuilder import device
+from imagebuilder.testing.text import agreement, perplexity, read_golden
+
+CAPITAL = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def client(text_api):
+    return openai.OpenAI(
+        base_url=f"{text_api.address}/v1", api_key=text_api.key, timeout=300, max_retries=0
+    )
+
+
+@pytest.fixture
+def golden(text_model, bundles):
+    bundle = bundles[text_model.name]
+    return bundle.description.text_checks[0], read_golden(bundle.folder / "golden.json")
+
+
+def pid(host):
+    return host.check_output("pidof llama-server").split()[0]
+
+
+def test_runs_as_its_own_user(host, text_api):
+    uid = host.check_output(f"awk '/^Uid:/ {{print $2}}' /proc/{pid(host)}/status")
+    assert int(uid) == device.TEXT_UID
+
+
+def test_next_tokens_agree_with_the_host(text_api, golden, record_property):
+    check, wanted = golden
+    share = agreement(text_api.ask, wanted)
+    record_property("text.agreement", f"{100 * share:.0f} %")
+    assert share >= check.agreement
+
+
+def test_perplexity_is_that_of_the_host(text_api, golden, record_property):
+    check, wanted = golden
+    found = perplexity(text_api.ask, wanted.text, wanted.skip, wanted.tokens)
+    record_property("text.perplexity", f"{found:.3f}")
+    assert abs(found / wanted.perplexity - 1) <= check.perplexity
+
+
+def test_models_are_listed(client, text_model):
+    assert [model.id for model in client.models.list()] == [text_model.name]
+
+
+def test_completion_stops_at_its_limit(client, text_model):
+    answer = client.completions.create(model=text_model.name, prompt=CAPITAL, max_tokens=3)
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage.completion_tokens == 3
+
+
+def test_chat_uses_the_template(client, text_model):
+    answer = client.chat.completions.create(
+        model=text_model.name,
+        messages=[{"role": "user", "content": "Hi"}],
+        max_tokens=2,
+    )
+    assert answer.choices[0].message.role == "assistant"
+    # The template adds a system prompt of its own, which the user did not write.
+    assert answer.usage.prompt_tokens > 20
+
+
+def test_streaming_gives_pieces(client, text_model):
+    pieces = list(
+        client.completions.create(model=text_model.name, prompt=CAPITAL, max_tokens=4, stream=True)
+    )
+    assert len([p for p in pieces if p.choices and p.choices[0].text]) >= 2
+    assert pieces[-1].choices[0].finish_reason == "length"
+
+
+def test_stop_sequence_ends_it(client, text_model):
+    answer = client.completions.create(
+        model=text_model.name, prompt="1, 2, 3, 4, 5,", max_tokens=12, temperature=0, stop=[","]
+    )
+    assert answer.choices[0].finish_reason == "stop"
+    assert "," not in answer.choices[0].text
+
+
+def test_one_seed_gives_one_answer(client, text_model):
+    ask = {"model": text_model.name, "prompt": "Once", "max_tokens": 4, "temperature": 1.0}
+    texts = {client.completions.create(**ask, seed=7).choices[0].text for _ in range(2)}
+    assert len(texts) == 1
+
+
+def test_json_schema_holds(client, text_model):
+    schema = {
+        "type": "object", "additionalProperties": False, "required": ["city", "big"],
+        "properties": {"city": {"enum": ["Paris", "Rome"]}, "big": {"type": "boolean"}},
+    }  # fmt: skip
+    answer = client.chat.completions.create(
+        model=text_model.name,
+        messages=[{"role": "user", "content": "Capital of France?"}],
+        max_tokens=40,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "c", "schema": schema, "strict": True},
+        },
+    )
+    found = json.loads(answer.choices[0].message.content)
+    assert set(found) == {"city", "big"}
+    assert found["city"] in ("Paris", "Rome")
+    assert isinstance(found["big"], bool)
+
+
+def test_a_key_is_needed(text_api):
+    assert text_api.key, "a server that the network reaches has a key"
+    path = "/v1/completions"
+    body = {"prompt": "x", "max_tokens": 1}
+    assert text_api.request("POST", path, body, key="wrong").status_code == 401
+    assert text_api.request("GET", "/metrics", key="wrong").status_code == 401
+
+
+def test_metrics_count_tokens(text_api):
+    text = text_api.request("GET", "/metrics").text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(values["llamacpp:tokens_predicted_total"]) > 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        {"prompt": "x " * 5000, "max_tokens": 1},
+        {"prompt": "x", "max_tokens": 1, "grammar": "root ::= nope"},
+        {"prompt": "x", "max_tokens": 1, "grammar": "root ::= ("},
+    ],
+    ids=["invalid JSON", "longer than the context", "unknown rule", "broken grammar"],
+)
+def test_wrong_requests_are_refused_and_the_server_lives(text_api, host, body):
+    before = pid(host)
+    answer = text_api.request("POST", "/completion", body)
+    assert answer.status_code == 400, answer.text[:300]
+    assert answer.json()["error"]["message"]
+    assert pid(host) == before
+    assert text_api.request("GET", "/health").status_code == 200
+
+
+def test_a_client_that_leaves_in_mid_stream(text_api, host):
+    before = pid(host)
+    body = {"prompt": "Once upon a time", "max_tokens": 500, "stream": True}
+    headers = {"Authorization": f"Bearer {text_api.key}"}
+    url = f"{text_api.address}/v1/completions"
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=300) as answer:
+        assert next(answer.iter_lines()).startswith("data:")
+    # The only slot is free again long before 500 tokens.
+    started = time.monotonic()
+    text_api.ask("/completion", {"prompt": "x", "n_predict": 1})
+    assert time.monotonic() - started < 60
+    assert pid(host) == before
+
+
+def test_memory_within_budget(host, text_api, session, record_property):
+    kib = int(host.check_output(f"awk '/^VmHWM:/ {{print $2}}' /proc/{pid(host)}/status"))
+    budget = session.memory_budgets["llama-server"]
+    record_property("text.peak_kib", kib)
+    record_property("text.budget_kib", budget // 1024)
+    assert kib * 1024 <= budget <= 1.3 * kib * 1024
+
+
+def test_comes_back_after_a_kill(host, text_api):
+    before = pid(host)
+    assert host.run(f"kill -9 {before}").rc == 0
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = host.run("pidof llama-server").stdout.split()
+        if found and found[0] != before and host.file(device.TEXT_READY_PATH).exists:
+            break
+        time.sleep(0.2)
+    assert pid(host) != before
+    assert text_api.request("GET", "/health").status_code == 200
