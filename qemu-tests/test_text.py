@@ -63,11 +63,29 @@ def test_chat_uses_the_template(client, text_model):
     answer = client.chat.completions.create(
         model=text_model.name,
         messages=[{"role": "user", "content": "Hi"}],
-        max_tokens=2,
+        max_tokens=1,
     )
     assert answer.choices[0].message.role == "assistant"
     # The template adds a system prompt of its own, which the user did not write.
     assert answer.usage.prompt_tokens > 20
+
+
+def test_json_schema_holds(client, text_model):
+    schema = {
+        "type": "object", "additionalProperties": False, "required": ["city"],
+        "properties": {"city": {"enum": ["Paris", "Rome"]}},
+    }  # fmt: skip
+    answer = client.chat.completions.create(
+        model=text_model.name,
+        messages=[{"role": "user", "content": "Capital of France?"}],
+        max_tokens=30,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "c", "schema": schema, "strict": True},
+        },
+    )
+    found = json.loads(answer.choices[0].message.content)
+    assert found in ({"city": "Paris"}, {"city": "Rome"})
 
 
 def test_streaming_gives_pieces(client, text_model):
@@ -90,26 +108,6 @@ def test_one_seed_gives_one_answer(client, text_model):
     ask = {"model": text_model.name, "prompt": "Once", "max_tokens": 4, "temperature": 1.0}
     texts = {client.completions.create(**ask, seed=7).choices[0].text for _ in range(2)}
     assert len(texts) == 1
-
-
-def test_json_schema_holds(client, text_model):
-    schema = {
-        "type": "object", "additionalProperties": False, "required": ["city", "big"],
-        "properties": {"city": {"enum": ["Paris", "Rome"]}, "big": {"type": "boolean"}},
-    }  # fmt: skip
-    answer = client.chat.completions.create(
-        model=text_model.name,
-        messages=[{"role": "user", "content": "Capital of France?"}],
-        max_tokens=40,
-        response_format={
-            "type": "json_schema",
-            "json_schema": {"name": "c", "schema": schema, "strict": True},
-        },
-    )
-    found = json.loads(answer.choices[0].message.content)
-    assert set(found) == {"city", "big"}
-    assert found["city"] in ("Paris", "Rome")
-    assert isinstance(found["big"], bool)
 
 
 def test_a_key_is_needed(text_api):
