@@ -33,7 +33,9 @@ def text_config(build: Build) -> str:
         "threads": model.request.threads,
         "batch": device.TEXT_BATCH,
         "metrics": int(build.manifest.server.metrics),
-        "memory": model.request.memory_limit or "",
+        "memory": model.request.memory_limit + model.target.memory
+        if model.request.memory_limit
+        else "",
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

@@ -165,6 +165,17 @@ def test_memory_within_budget(host, text_api, session, record_property):
     assert kib * 1024 <= budget <= 1.3 * kib * 1024
 
 
+def test_a_limit_is_held_by_the_kernel(host, text_api):
+    values = dict(
+        line.split("=", 1) for line in host.file(device.TEXT_CONFIG_PATH).content_string.split()
+    )
+    group = host.check_output(f"cat /proc/{pid(host)}/cgroup") if values["memory"] else ""
+    if values["memory"]:
+        assert group.endswith("/llama-server")
+        most = host.check_output("cat /sys/fs/cgroup/llama-server/memory.max")
+        assert int(most) == int(values["memory"])
+
+
 def test_comes_back_after_a_kill(host, text_api):
     before = pid(host)
     assert host.run(f"kill -9 {before}").rc == 0
