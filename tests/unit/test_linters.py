@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("setup", "tests/run", ".ci/run")
-PYTHON = ("imagebuilder", "tests", "qemu-tests", "model-bundles", "benchmarks", "docs")
+PYTHON = ("imagebuilder", "tests", "qemu-tests", "model-bundles", "benchmarks", "docs", "examples")
 
 OELINT = {
     "oelint.var.mandatoryvar.HOMEPAGE": "recipes whose source is in the layer have no other home",
