@@ -8,7 +8,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # It comes first and never changes, so that the device computes it only once (prompt caching).
@@ -57,11 +57,16 @@ def summarize(text: str, address: str, key: str) -> Iterator[str]:
         {"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )
     with urllib.request.urlopen(request, timeout=600) as answer:
-        for line in answer:
-            data = line.decode().removeprefix("data:").strip()
-            if data and data != "[DONE]":
-                for choice in json.loads(data)["choices"]:
-                    yield choice["delta"].get("content") or ""
+        yield from pieces(line.decode() for line in answer)
+
+
+def pieces(lines: Iterable[str]) -> Iterator[str]:
+    """The text of a stream of server-sent events; what is no data keeps a slow answer alive."""
+    for line in lines:
+        kind, _, data = line.partition(":")
+        if kind == "data" and data.strip() != "[DONE]":
+            for choice in json.loads(data)["choices"]:
+                yield choice["delta"].get("content") or ""
 
 
 if __name__ == "__main__":
