@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from imagebuilder import yamlfile
+from imagebuilder.catalog.optimization import (
+    METRICS,
+    OptimizeStep,
+    metric_problems,
+    parse_step,
+    step_problems,
+)
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.source import Source, parse_source
 from imagebuilder.yamlfile import Key, YamlFile
@@ -36,37 +43,34 @@ class DataSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class FixShapes:
-    """Give every free axis the shape declared in `inputs`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantize:
-    """INT8 quantization; `operators` None means all that the quantizer knows."""
-
-    mode: Literal["static", "dynamic"]
-    operators: tuple[str, ...] | None
-    exclude_nodes: tuple[str, ...]
-    per_channel: bool
-    reduce_range: bool
-    calibration: Literal["minmax", "entropy", "percentile"]
-
-
-@dataclass(frozen=True, slots=True)
-class OrtFormat:
-    """Convert to ONNX Runtime's own format; always the last step."""
-
-
-OptimizeStep = FixShapes | Quantize | OrtFormat
-
-
-@dataclass(frozen=True, slots=True)
 class AccuracyFloor:
-    """What the optimized model must reach; percent and percentage points."""
+    """What the optimized model must reach; percent and percentage points.
+
+    Perplexity is a plain number. `bound` is the most where less is better, the least otherwise;
+    `max_drop` is how much worse the optimized model may be.
+    """
 
     metric: str
-    min: float
+    bound: float
     max_drop: float | None
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether a smaller score is the better one."""
+        return METRICS[self.metric].less_is_better
+
+    def holds(self, score: float) -> bool:
+        """Whether a score is within the bound."""
+        return score <= self.bound if self.less_is_better else score >= self.bound
+
+    def loss(self, before: float, after: float) -> float:
+        """How much worse `after` is; negative where it is better."""
+        return after - before if self.less_is_better else before - after
+
+    def passes(self, before: float, after: float) -> bool:
+        """Whether bound and drop are both held."""
+        loss = self.loss(before, after)
+        return self.holds(after) and (self.max_drop is None or loss <= self.max_drop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,12 @@ class BundleSource:
         """The folder of the bundle; its paths are relative to it."""
         return self.file.path.parent
 
+    @property
+    def floor(self) -> AccuracyFloor:
+        """The floor of a model that is evaluated, which all but language models are."""
+        assert self.accuracy is not None
+        return self.accuracy
+
 
 def load_bundle_source(path: Path) -> BundleSource:
     """Read and check a `bundle.yaml`; `UserError` with every problem found."""
@@ -144,7 +154,7 @@ def _bundle_source(file: YamlFile) -> BundleSource:
         outputs=tuple(_tensor(item) for item in data.get("outputs", ())),
         labels=folder / data["labels"] if "labels" in data else None,
         data=_data(data["data"], folder) if "data" in data else None,
-        optimize=tuple(_step(item) for item in data.get("optimize", ())),
+        optimize=tuple(parse_step(item) for item in data.get("optimize", ())),
         accuracy=_floor(data["accuracy"]) if "accuracy" in data else None,
         checks=tuple(_check(item) for item in data["checks"] if item["kind"] == "tensors"),
         text_checks=tuple(
@@ -164,26 +174,13 @@ def _data(recipe: dict[str, Any], folder: Path) -> DataSpec:
     )
 
 
-def _floor(floor: dict[str, Any]) -> AccuracyFloor:
-    return AccuracyFloor(floor["metric"], floor["min"], floor.get("max_drop"))
-
-
 def _tensor(data: dict[str, Any]) -> TensorSpec:
     return TensorSpec(data["name"], data["dtype"], tuple(data["shape"]))
 
 
-def _step(data: str | dict[str, Any]) -> OptimizeStep:
-    if isinstance(data, str):
-        return FixShapes() if data == "fix-shapes" else OrtFormat()
-    operators = data.get("operators", "all")
-    return Quantize(
-        mode=data["quantize"],
-        operators=None if operators == "all" else tuple(operators),
-        exclude_nodes=tuple(data.get("exclude_nodes", ())),
-        per_channel=data.get("per_channel", False),
-        reduce_range=data.get("reduce_range", False),
-        calibration=data.get("calibration", "minmax"),
-    )
+def _floor(data: dict[str, Any]) -> AccuracyFloor:
+    bound = data["max"] if METRICS[data["metric"]].less_is_better else data["min"]
+    return AccuracyFloor(data["metric"], bound, data.get("max_drop"))
 
 
 def _check(data: dict[str, Any]) -> TensorCheck:
@@ -224,15 +221,8 @@ def _tensor_problems(file: YamlFile) -> Iterator[Problem]:
         yield file.problem(
             ("data", "calibration"), "calibration and evaluation must not be the same split"
         )
-    for index, step in enumerate(data.get("optimize", ())):
-        if step == "ort-format" and index + 1 < len(data["optimize"]):
-            yield file.problem(("optimize", index), "ort-format must be the last step")
-        if isinstance(step, str):
-            continue
-        if step["quantize"] == "static" and "calibration" not in recipe:
-            yield file.problem(
-                ("optimize", index, "quantize"), "static quantization needs `data.calibration`"
-            )
+    yield from step_problems(file)
+    yield from metric_problems(file)
 
 
 def _text_problems(file: YamlFile) -> Iterator[Problem]:

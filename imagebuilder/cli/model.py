@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
+from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
 from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle
@@ -17,6 +19,9 @@ from imagebuilder.models.gguf import is_gguf
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.text import TextInfo, inspect_text
 from imagebuilder.units import show_size
+
+if TYPE_CHECKING:
+    from imagebuilder.models.search import Search
 
 
 @click.group()
@@ -95,12 +100,46 @@ def _score_row(source: BundleSource, bundle: SealedBundle) -> tuple[str, ...]:
     return (
         source.name,
         accuracy.metric,
-        f"{accuracy.source:.2f} %",
-        f"{accuracy.optimized:.2f} %",
+        show_score(accuracy.metric, accuracy.source),
+        show_score(accuracy.metric, accuracy.optimized),
         str(accuracy.samples),
         show_size(size),
         bundle.digest[:23],
     )
+
+
+@command.command("search")
+@click.argument("models", nargs=-1, required=True)
+@click.pass_obj
+def search_(app: App, models: tuple[str, ...]) -> None:
+    """Try the quantizations of MODELS, as `quantize: auto` does, and show what each costs."""
+    from imagebuilder.models.build import search_bundle
+
+    for model in models:
+        source = _source(app, model)
+        found = search_bundle(source, app.fetcher)
+        header = ("tried", source.floor.metric, "95 %", "size", "of source", "ms", "floor", "")
+        app.log.table(header, list(_search_rows(found)))
+        app.log.print(f"{source.name}: {found.candidates[found.taken].what}: {found.why}")
+
+
+def _search_rows(found: Search) -> Iterable[tuple[str, ...]]:
+    for index, tried in enumerate(found.candidates):
+        if tried.score is None or tried.interval is None:
+            yield tried.what, tried.problem[:50], "", "", "", "", "fails", ""
+            continue
+        low, high = tried.interval
+        marks = ("taken", "front") if index == found.taken else ("", "front")
+        yield (
+            tried.what,
+            f"{tried.score:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            show_size(tried.bytes),
+            f"{100 * tried.bytes / found.candidates[0].bytes:.0f} %",
+            f"{1000 * tried.seconds:.3g}",
+            "holds" if tried.holds else "fails",
+            " ".join(mark for mark in marks if mark and (mark != "front" or tried.front)),
+        )
 
 
 @command.command()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagebuilder import __version__
 from imagebuilder.bundle.reader import SealedBundle, open_bundle, read_bundle
-from imagebuilder.catalog.bundle_source import BundleSource, FixShapes
+from imagebuilder.catalog.bundle_source import BundleSource
+from imagebuilder.catalog.optimization import FixShapes, show_score
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
@@ -25,10 +25,10 @@ from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
 
 if TYPE_CHECKING:
-    from imagebuilder.models.data import Split
-    from imagebuilder.models.seal import Optimized
+    from imagebuilder.models.search import Search
 
-REVISION = "1"
+TOOLS = ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors")
+REVISION = "2"
 """Raised when the same inputs would give another bundle."""
 
 
@@ -68,11 +68,7 @@ def _seal_one(
 def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
     """The sealed bundle of one source; made once for the same inputs and tools."""
     cache, log = fetcher.cache, fetcher.log
-    model = _fetch(source, fetcher, source.source, ("source",))
-    files = {
-        name: _fetch(source, fetcher, item, ("data", "sources", name))
-        for name, item in _materials(source).items()
-    }
+    model, files = _fetch_all(source, fetcher)
     record = cache.root / "models" / fingerprint(source, model, files)
     known = _known(cache, record)
     if known is not None:
@@ -86,6 +82,24 @@ def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
     return bundle
 
 
+def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
+    """What `quantize: auto` finds for a bundle, in place of the quantization that it declares."""
+    from imagebuilder.models.evaluate import search_source
+
+    model, files = _fetch_all(source, fetcher)
+    check_model(source, _inspect(source, model))
+    with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
+        return search_source(source, model, files, Path(folder))
+
+
+def _fetch_all(source: BundleSource, fetcher: Fetcher) -> tuple[Path, dict[str, Path]]:
+    """The source model, and the recipe's material by name."""
+    return _fetch(source, fetcher, source.source, ("source",)), {
+        name: _fetch(source, fetcher, item, ("data", "sources", name))
+        for name, item in _materials(source).items()
+    }
+
+
 def summary(bundle: SealedBundle) -> str:
     """Scores of a bundle on one line."""
     accuracy = bundle.description.accuracy
@@ -94,7 +108,8 @@ def summary(bundle: SealedBundle) -> str:
         return f"{text.architecture}, {text.parameters:,} parameters, context {text.context}"
     if accuracy is None:
         return bundle.digest
-    return f"{accuracy.metric} {accuracy.source:.2f} % → {accuracy.optimized:.2f} %"
+    before, after = (show_score(accuracy.metric, x) for x in (accuracy.source, accuracy.optimized))
+    return f"{accuracy.metric} {before} → {after}"
 
 
 def _materials(source: BundleSource) -> Mapping[str, Source]:
@@ -112,7 +127,7 @@ def fingerprint(source: BundleSource, model: Path, files: Mapping[str, Path]) ->
     """Digest of everything that decides the bundle: definitions, files, tool versions."""
     own = [source.file.path, source.data.recipe if source.data else None, source.labels,
            source.license_file, *(check.file for check in source.text_checks)]  # fmt: skip
-    tools = () if source.text_checks else ("onnx", "onnxruntime", "numpy", "safetensors")
+    tools = () if source.text_checks else TOOLS
     try:
         versions = {name: metadata.version(name) for name in tools}
     except metadata.PackageNotFoundError as error:
@@ -141,10 +156,11 @@ def _build(
 ) -> SealedBundle:
     if source.text_checks:
         return seal_text(source, model, cache)
+    from imagebuilder.models.evaluate import measure
     from imagebuilder.models.seal import seal
 
     check_model(source, _inspect(source, model))
-    optimized, evaluation = measure(source, model, files, folder)
+    optimized, evaluation, _ = measure(source, model, files, folder)
     return seal(source, optimized, evaluation, cache)
 
 
@@ -190,82 +206,6 @@ def _shape_fits(spec: tuple[int, ...], found: tuple[int | str, ...], fixed: bool
         want == have or ((not isinstance(have, int) or have < 0) and (fixed or (at == 0 > want)))
         for at, (want, have) in enumerate(zip(spec, found, strict=True))
     )
-
-
-def measure(
-    source: BundleSource, model: Path, files: Mapping[str, Path], folder: Path
-) -> tuple[Optimized, Split]:
-    """Optimize and evaluate; `BuildError` with the scores when the model is below its floor."""
-    from imagebuilder.bundle.format import Accuracy
-    from imagebuilder.models.data import load_split
-    from imagebuilder.models.optimize import optimize
-    from imagebuilder.models.ort_format import required_operators
-    from imagebuilder.models.runner import Runner, top1
-    from imagebuilder.models.seal import Optimized
-
-    assert source.data is not None
-    floor = source.accuracy
-    assert floor is not None
-    evaluation = load_split(source, source.data.evaluation, ("data", "evaluation"), files)
-    wanted = max(check.samples for check in source.checks)
-    if len(evaluation) < wanted:
-        what = f"wants {wanted} golden samples, evaluation has {len(evaluation)}"
-        raise UserError(source.file.problem(("checks",), what))
-    calibration = None
-    if source.data.calibration is not None:
-        calibration = load_split(source, source.data.calibration, ("data", "calibration"), files)
-    before = top1(Runner(model).first_output(evaluation), evaluation.labels)
-    if before < floor.min:
-        what = f"the model itself reaches {before:.2f} %, the floor is {floor.min:g} %"
-        raise UserError(source.file.problem(("accuracy", "min"), what))
-    graph, path, quantization = optimize(source, model, calibration, folder)
-    scores = Runner(path).first_output(evaluation)
-    after = top1(scores, evaluation.labels)
-    accuracy = Accuracy(
-        floor.metric, round(before, 4), round(after, 4), len(evaluation), floor.min, floor.max_drop
-    )
-    check_floor(source, accuracy, quantization)
-    info = dataclasses.replace(inspect_model(graph), file_bytes=path.stat().st_size)
-    report = _report(accuracy, info, model.stat().st_size, quantization)
-    if path.suffix == ".ort":
-        report["required_operators"] = required_operators(path)
-    return Optimized(path, info, quantization, accuracy, report, sha256_file(model)), evaluation
-
-
-def check_floor(source: BundleSource, accuracy: Any, quantization: str) -> None:
-    """`BuildError` with the measured scores unless they hold the floor."""
-    before, after = accuracy.source, accuracy.optimized
-    measured = (
-        f"{source.name}: {accuracy.metric} {after:.2f} % after {quantization}, "
-        f"{before:.2f} % before, on {accuracy.samples} samples"
-    )
-    hint = "quantize fewer `operators`, exclude nodes, or use `quantize: dynamic`"
-    if after < accuracy.min:
-        raise BuildError(f"{measured}: below the floor of {accuracy.min:g} %", hint=hint)
-    if accuracy.max_drop is not None and before - after > accuracy.max_drop:
-        raise BuildError(f"{measured}: lost more than {accuracy.max_drop:g} points", hint=hint)
-
-
-def _report(accuracy: Any, info: ModelInfo, source_bytes: int, quantization: str) -> dict[str, Any]:
-    from imagebuilder.models.runner import wilson
-    from imagebuilder.models.seal import cpu_features, runtime_version
-
-    return {
-        "accuracy": {
-            "metric": accuracy.metric,
-            "samples": accuracy.samples,
-            "source": accuracy.source,
-            "source_interval": [round(x, 2) for x in wilson(accuracy.source, accuracy.samples)],
-            "optimized": accuracy.optimized,
-            "optimized_interval": [
-                round(x, 2) for x in wilson(accuracy.optimized, accuracy.samples)
-            ],
-        },
-        "bytes": {"source": source_bytes, "optimized": info.file_bytes},
-        "operators": info.operators,
-        "optimization": quantization,
-        "measured_with": {"onnxruntime": runtime_version(), "cpu": cpu_features()},
-    }
 
 
 def pins(sources: Sequence[BundleSource], bundles: Sequence[SealedBundle]

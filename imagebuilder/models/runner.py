@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from imagebuilder.errors import UserError
 from imagebuilder.models.data import Array, Split
+from imagebuilder.models.metrics import Metric, choices
 
 BATCH = 32
+MEASURED_SECONDS = 0.5
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Keeps 8-bit products of x86 processors with AVX2 and without VNNI from saturating at 16 bits."""
 
@@ -42,30 +45,36 @@ class Runner:
         result: list[Array] = self._session.run(None, dict(inputs))
         return result
 
-    def first_output(self, split: Split) -> Array:
-        """The first output for every sample, [samples, ...]."""
-        size = BATCH if self.free_batch else 1
-        return np.concatenate([self.run(part)[0] for part in batches(split.inputs, size)])
+    def evidence(self, split: Split, metric: Metric) -> Array:
+        """What `metric` keeps of the first output for every sample, float64 [samples, k]."""
+        parts = []
+        for inputs, labels in split.batches(self._size(split)):
+            parts.append(metric.evidence(self._first(inputs, split), labels))
+        return np.concatenate(parts)
 
+    def choices(self, split: Split) -> Array:
+        """What the model chooses for every sample, as labels for the metric `agreement`."""
+        batches = split.batches(self._size(split))
+        return np.concatenate([choices(self._first(inputs, split)) for inputs, _ in batches])
 
-def batches(inputs: Mapping[str, Array], size: int) -> Iterator[dict[str, Array]]:
-    """Slices of `size` samples along the first axis."""
-    count = len(next(iter(inputs.values())))
-    for start in range(0, count, size):
-        yield {name: array[start : start + size] for name, array in inputs.items()}
+    def seconds(self, split: Split) -> float:
+        """Least time of one sample: what else runs on this host only makes it slower."""
+        samples = [split.sample(i) for i in spread(len(split), 8)]
+        best = float("inf")
+        end = time.perf_counter() + MEASURED_SECONDS
+        while time.perf_counter() < end:
+            for inputs in samples:
+                begin = time.perf_counter()
+                self.run(inputs)
+                best = min(best, time.perf_counter() - begin)
+        return best
 
+    def _size(self, split: Split) -> int:
+        return BATCH if self.free_batch and not split.whole else 1
 
-def top1(scores: Array, labels: Array) -> float:
-    """Percent of samples whose largest score is at their label; `scores` is [samples, classes]."""
-    return 100.0 * float((scores.reshape(len(labels), -1).argmax(1) == labels).mean())
-
-
-def wilson(percent: float, samples: int) -> tuple[float, float]:
-    """95 % confidence interval of a percentage (Wilson 1927, z = 1.96)."""
-    z, p = 1.96, percent / 100
-    middle = (p + z * z / (2 * samples)) / (1 + z * z / samples)
-    half = z * (p * (1 - p) / samples + z * z / (4 * samples**2)) ** 0.5 / (1 + z * z / samples)
-    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+    def _first(self, inputs: Mapping[str, Array], split: Split) -> Array:
+        output = self.run(inputs)[0]
+        return output[None] if split.whole else output
 
 
 def spread(samples: int, wanted: int) -> Sequence[int]:

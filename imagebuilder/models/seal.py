@@ -87,7 +87,7 @@ def golden_tensors(source: BundleSource, runner: Runner, evaluation: Split) -> d
     tensors: dict[str, Array] = {}
     samples = max(check.samples for check in source.checks)
     for number, index in enumerate(spread(len(evaluation), samples)):
-        inputs = {name: array[index : index + 1] for name, array in evaluation.inputs.items()}
+        inputs = evaluation.sample(index)
         outputs = zip(runner.output_names, runner.run(inputs), strict=True)
         for kind, items in (("input", inputs.items()), ("output", outputs)):
             for name, array in items:

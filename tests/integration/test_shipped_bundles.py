@@ -37,8 +37,8 @@ def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     accuracy = bundle.description.accuracy
     assert accuracy is not None
     assert accuracy.samples >= 500
-    assert accuracy.optimized >= source.accuracy.min
-    assert accuracy.source - accuracy.optimized <= (source.accuracy.max_drop or 100)
+    assert accuracy.optimized >= source.floor.bound
+    assert accuracy.source - accuracy.optimized <= (source.floor.max_drop or 100)
     assert bundle.description.files["model.onnx"].size <= most_bytes
     assert bundle.description.checks[0].samples >= 16
     report = json.loads((bundle.folder / "report.json").read_text())

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
@@ -14,10 +13,12 @@ from onnx import TensorProto, helper
 from imagebuilder.bundle.format import Accuracy
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.errors import BuildError, UserError
-from imagebuilder.models.build import check_floor, check_model
+from imagebuilder.models.build import check_model
 from imagebuilder.models.data import load_split
+from imagebuilder.models.evaluate import check_floor
 from imagebuilder.models.inspect import ModelInfo, Port, inspect_model, peak
-from imagebuilder.models.runner import spread, top1, wilson
+from imagebuilder.models.metrics import wilson
+from imagebuilder.models.runner import spread
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float" / "model.onnx"
 
@@ -59,10 +60,15 @@ X = "{'x': np.zeros((2, 2), np.float32)}"
     ("inputs", "labels", "message"),
     [
         ("{}", "[0, 1]", "the split 'test' must give the inputs x"),
-        (X, "[]", "the split 'test' has no samples"),
+        (X.replace("2, 2", "0, 2"), "[]", "the split 'test' has no samples"),
+        (X, "[]", "the split 'test' has no labels"),
         (X, "[0, 0]", "the split 'test' has samples of one class only"),
         (X, "[0, 3]", "the split 'test' has labels outside 0 to 2"),
-        (X, "[0, 1, 2]", "the split 'test' gives x with shape (2, 2), not ('N', 2)"),
+        (X, "[0, 1, 2]", "the split 'test' has 3 labels for 2 samples"),
+        (X, "['a', 'b']", "the split 'test' must have whole numbers as labels, for top1"),
+        (X, "[[0, 1], [1, 0]]", "the split 'test' must have one label a sample, for top1"),
+        (X.replace("2, 2", "2, 3"), "[0, 1]",
+         "the split 'test' gives x with shape (2, 3), not ('N', 2)"),
         (X.replace("float32", "float64"), "[0, 1]",
          "the split 'test' gives x as float64, not float32"),
         (X.replace("zeros((2, 2)", "full((2, 2), np.nan"), "[0, 1]",
@@ -115,7 +121,7 @@ def test_the_floor(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "tiny: top1 8.80 % after int8 static all operators, 95.00 % before, on 500 samples: "
         "below the floor of 90 %\n"
-        "  hint: quantize fewer `operators`, exclude nodes, or use `quantize: dynamic`"
+        "  hint: quantize fewer `operators`, exclude nodes, or use `quantize: auto`"
     )
     with pytest.raises(BuildError, match="lost more than 1 points"):
         check_floor(made, dataclasses.replace(good, optimized=93.0), "x")
@@ -168,11 +174,6 @@ def test_samples_are_spread(samples: int, wanted: int) -> None:
     assert max(found) < samples
 
 
-def test_top1() -> None:
-    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
-    assert top1(scores, np.array([1, 0, 0, 1])) == 75.0
-
-
 def test_a_conversion_is_the_last_step(tmp_path: Path) -> None:
     folder = source(tmp_path).folder
     text = BUNDLE.replace("accuracy:", "optimize: [ort-format, fix-shapes]\naccuracy:")
@@ -182,3 +183,42 @@ def test_a_conversion_is_the_last_step(tmp_path: Path) -> None:
     assert str(caught.value).endswith(
         "bundle.yaml:10:12: optimize[0]: ort-format must be the last step"
     )
+
+
+def load_with(tmp_path: Path, old: str, new: str) -> list[str]:
+    """Problems of the bundle with one part of its text replaced."""
+    folder = source(tmp_path).folder
+    assert old in BUNDLE
+    (folder / "bundle.yaml").write_text(BUNDLE.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        load_bundle_source(folder / "bundle.yaml")
+    return [str(problem).split("bundle.yaml:")[1] for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problems"),
+    [
+        ("metric: top1", "metric: perplexity", [
+            "10:12: accuracy.metric: perplexity does not judge the task classification\n"
+            "  hint: fitting: top1, f1, auc, agreement",
+            "8:37: outputs[0].shape: perplexity needs an output of [samples, steps, classes]",
+            "10:1: accuracy: perplexity needs `max`",
+            "10:32: accuracy.min: perplexity is bounded by `max`, not by `min`",
+        ]),
+        ("shape: [-1, 3]", "shape: [-1, 1]",
+         ["8:37: outputs[0].shape: top1 needs an output of at least two classes"]),
+        ("code: MIT", "code: ' '", ['5:11: license.code: " " is empty']),
+        ("weights: MIT", "weights: ''", ['5:22: license.weights: "" is empty']),
+        ("min: 90, ", "", ["10:1: accuracy: top1 needs `min`"]),
+        ("accuracy:", "optimize: [{quantize: auto}]\naccuracy:", [
+            "10:13: optimize[0].quantize: the search for a quantization needs `data.calibration`"]),
+        ("accuracy:", "optimize: [{quantize: dynamic}, {quantize: dynamic}]\naccuracy:",
+         ["10:33: optimize[1]: a model is quantized once"]),
+        ("accuracy:", "optimize: [{prune: 1}]\naccuracy:",
+         ["10:13: optimize[0].prune: 1 is more than 0.95"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together(
+    tmp_path: Path, old: str, new: str, problems: list[str]
+) -> None:
+    assert load_with(tmp_path, old, new) == problems

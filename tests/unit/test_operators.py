@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagebuilder.models.ort_format import convert, required_operators
 from imagebuilder.models.runner import Runner
+from imagebuilder.models.steps.ort_format import convert, required_operators
 from imagebuilder.operators import Operators, merge_operators, operators_text, parse_operators
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,111 @@
+"""`quantize: auto` on models made to be ruined in a known way."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from imagebuilder.catalog.bundle_source import AccuracyFloor, BundleSource, load_bundle_source
+from imagebuilder.models.data import Split
+from imagebuilder.models.evaluate import Judge
+from imagebuilder.models.metrics import metric_named
+from imagebuilder.models.optimize import Steps
+from imagebuilder.models.runner import Runner
+from imagebuilder.models.search import Candidate, choose, front, search
+
+BUNDLE = """\
+format: 1
+name: tiny
+version: "1"
+task: classification
+license: {code: MIT, weights: MIT}
+source: {path: model.onnx}
+inputs: [{name: x, dtype: float32, shape: [-1, 32]}]
+outputs: [{name: y, dtype: float32, shape: [-1, 8]}]
+data: {recipe: data.py, calibration: train, evaluation: test}
+accuracy: {metric: agreement, min: 95, max_drop: 5}
+checks: [{kind: tensors}]
+"""
+
+
+def candidate(what: str, size: int, seconds: float, score: float = 90, holds: bool = True):
+    return Candidate(what, size, score, (0, 100), seconds, holds)
+
+
+LOSS = AccuracyFloor("top1", 80, None).loss
+
+
+@pytest.mark.parametrize(
+    ("rows", "taken", "why"),
+    [
+        ([("float", 100, 1.0), ("a", 50, 1.0)], 1, "the smallest that holds the floor"),
+        ([("float", 100, 1.0), ("a", 50, 4.0), ("b", 54, 2.0)], 2,
+         "about as small as the smallest that holds the floor (a), and 2.0 times as fast"),
+        ([("float", 100, 1.0), ("a", 50, 4.0), ("b", 56, 2.0)], 1,
+         "the smallest that holds the floor"),
+        ([("float", 100, 1.0), ("a", 50, 4.0), ("b", 52, 2.0), ("c", 54, 2.1, 91)], 3,
+         "about as small as the smallest that holds the floor (a), and 1.9 times as fast"),
+        ([("float", 100, 1.0), ("a", 20, 1.0, 10, False)], 0, "the smallest that holds the floor"),
+    ],
+)  # fmt: skip
+def test_the_choice(rows, taken, why) -> None:
+    assert choose([candidate(*row) for row in rows], LOSS) == (taken, why)
+
+
+def test_the_front() -> None:
+    rows = [candidate("float", 100, 1.0), candidate("small", 50, 2.0), candidate("worse", 60, 3.0),
+            candidate("bad", 10, 0.1, holds=False)]  # fmt: skip
+    assert [c.front for c in front(rows)] == [True, True, False, False]
+
+
+def made(folder: Path) -> tuple[BundleSource, Path]:
+    """A network whose Mul has one huge, useless channel, so that its INT8 steps are too coarse."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    spread = np.ones((1, 64), np.float32)
+    spread[0, 0] = 1e5
+    weights = {
+        "w1": random.normal(size=(32, 64)).astype(np.float32),
+        "spread": spread,
+        "shrink": 1 / spread,
+        "w2": random.normal(size=(64, 8)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"], "first"),
+        helper.make_node("Mul", ["a", "spread"], ["b"], "ruinous"),
+        helper.make_node("Mul", ["b", "shrink"], ["c"], "back"),
+        helper.make_node("MatMul", ["c", "w2"], ["d"], "second"),
+        helper.make_node("Softmax", ["d"], ["y"], "scores"),
+    ]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
+    (folder / "data.py").write_text("")
+    (folder / "bundle.yaml").write_text(BUNDLE)
+    return load_bundle_source(folder / "bundle.yaml"), folder / "model.onnx"
+
+
+def test_what_ruins_a_model_is_left_alone(tmp_path: Path) -> None:
+    source, model = made(tmp_path / "tiny")
+    data = np.random.default_rng(1).normal(size=(2, 100, 32)).astype(np.float32)
+    calibration, evaluation = (Split({"x": part}, np.zeros(100, np.int64)) for part in data)
+    labels = Runner(model).choices(evaluation)
+    judge = Judge(source.floor, metric_named("agreement"), Split(evaluation.inputs, labels))
+    found = search(source, Steps(model, model), calibration, tmp_path, judge)
+    tried = {c.what: c for c in found.candidates}
+    assert not tried["int8 static all operators"].holds
+    assert tried["int8 static MatMul"].holds
+    taken = found.candidates[found.taken]
+    assert taken.holds
+    assert taken.bytes < 0.55 * model.stat().st_size
+    assert found.steps.path.stat().st_size == taken.bytes
+    assert taken.what in found.steps.done
+    assert judge.metric.score(judge.evidence(found.steps.path)) == pytest.approx(taken.score)
+    assert "seconds" not in str(found.sealed())
