@@ -106,7 +106,7 @@ def test_a_broken_model_is_a_located_error(tmp_path: Path) -> None:
         "format: 1\nname: bad\nversion: '1'\ntask: other\nlicense: {code: MIT, weights: MIT}\n"
         "source: {path: model.onnx}\n"
         "inputs: [{name: x, dtype: float32, shape: [1]}]\n"
-        "outputs: [{name: y, dtype: float32, shape: [1]}]\n"
+        "outputs: [{name: y, dtype: float32, shape: [1, 2]}]\n"
         "data: {recipe: data.py, evaluation: test}\naccuracy: {metric: top1, min: 1}\n"
         "checks: [{kind: tensors}]\n"
     )

@@ -30,7 +30,9 @@ def fetcher(tmp_path: Path) -> Fetcher:
     return Fetcher(cache, Log(QUIET))
 
 
-@pytest.mark.parametrize(("name", "most_bytes"), [("digits", 8_500), ("magika", 900_000)])
+@pytest.mark.parametrize(
+    ("name", "most_bytes"), [("digits", 8_500), ("magika", 900_000), ("pulsevad", 9_500)]
+)
 def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     source = make_catalog().bundle_source(name)
     bundle = build_bundle(source, fetcher)
