@@ -26,6 +26,9 @@ DTYPES = {
 }  # fmt: skip
 """numpy's name → the header's."""
 
+TEXT = "string"
+"""Stored as the bytes of its elements, each after its length in 4 bytes, little endian."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -95,16 +98,43 @@ def check_golden(path: Path, description: Description, check: TensorsCheck) -> N
         raise mismatch(f"{path.name}: it has {len(entries)} tensors, not those of "
                        f"{check.samples} samples")  # fmt: skip
     for number in range(check.samples):
+        shapes = {}
         for kind, spec in tensors:
             key = f"{number:03}.{kind}.{spec.name}"
             entry = entries.get(key)
             if entry is None:
                 raise mismatch(f"{path.name}: there is no {key}")
-            if entry.dtype != DTYPES[spec.dtype] or not shape_fits(entry.shape, spec):
+            shape = _shape(path, entry, spec)
+            if shape is None or not shape_fits(shape, spec):
                 raise mismatch(f"{path.name}: {key} has another dtype or shape than bundle.json")
+            shapes[kind, spec.name] = shape
         free = [spec.name for spec in description.inputs if spec.shape[0] == -1]
-        if len({entries[f"{number:03}.input.{name}"].shape[0] for name in free}) > 1:
+        if len({shapes["input", name][0] for name in free}) > 1:
             raise mismatch(f"{path.name}: the inputs of sample {number:03} differ in their batch")
+
+
+def _shape(path: Path, entry: Entry, spec: Tensor) -> tuple[int, ...] | None:
+    """The tensor's shape; none if its dtype is another, or if it is no well formed text."""
+    if spec.dtype != TEXT:
+        return entry.shape if entry.dtype == DTYPES[spec.dtype] else None
+    count = _count_texts(path, entry)
+    if count is None or spec.shape[0] != -1:
+        return spec.shape if count == math.prod(spec.shape) else None
+    rows, rest = divmod(count, math.prod(spec.shape[1:]))
+    return None if rest else (rows, *spec.shape[1:])
+
+
+def _count_texts(path: Path, entry: Entry) -> int | None:
+    if entry.dtype != "U8" or len(entry.shape) != 1:
+        return None
+    with path.open("rb") as stream:
+        stream.seek(8 + int.from_bytes(stream.read(8), "little") + entry.begin)
+        raw = stream.read(entry.end - entry.begin)
+    count, at = 0, 0
+    while at + 4 <= len(raw):
+        at += 4 + int.from_bytes(raw[at : at + 4], "little")
+        count += 1
+    return count if at == len(raw) else None
 
 
 def shape_fits(shape: tuple[int, ...], spec: Tensor) -> bool:

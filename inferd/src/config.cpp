@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <tuple>
 
 #include "file.hpp"
 #include "json.hpp"
@@ -12,6 +14,8 @@ namespace inferd {
 namespace {
 
 constexpr std::uint64_t kMaxConfig = 1 << 20;
+constexpr std::size_t kMinToken = 16;
+constexpr std::size_t kMaxToken = 4096;
 
 Status known_keys(const Json& value, const std::string& where,
                   std::initializer_list<const char*> known) {
@@ -57,6 +61,53 @@ Result<ModelConfig> read_model(const Json& value) {
     return model;
 }
 
+// The first line of a file of its own, so that it can be a credential of the service's manager.
+Result<std::string> read_token(const std::string& path) {
+    const auto file = MappedFile::open(path);
+    if (!file) return file.error();
+    const auto bytes = file->bytes();
+    const std::string text(reinterpret_cast<const char*>(bytes.data()),
+                           std::min<std::size_t>(bytes.size(), kMaxToken + 1));
+    const auto token = text.substr(0, text.find_first_of("\r\n"));
+    if (token.size() < kMinToken || token.size() > kMaxToken) {
+        return Error{"", path + ": a token has 16 to 4096 characters"};
+    }
+    return token;
+}
+
+Status read_number(const Json& json, const char* key, std::uint64_t most, std::uint64_t& value) {
+    const auto given = json.value(key, Json(value));
+    if (!given.is_number_unsigned() || given < 1U || given > most) {
+        return Error{"", std::string(key) + " must be 1 to " + std::to_string(most)};
+    }
+    value = given.get<std::uint64_t>();
+    return std::nullopt;
+}
+
+Status read_limits(const Json& json, Config& config) {
+    std::uint64_t queue = config.queue;
+    std::uint64_t connections = config.connections;
+    std::uint64_t deadline = static_cast<std::uint64_t>(config.deadline.count());
+    for (const auto& [key, most, value] :
+         {std::tuple("queue", 100000U, &queue), std::tuple("connections", 10000U, &connections),
+          std::tuple("deadline_ms", 3600000U, &deadline)}) {
+        if (auto problem = read_number(json, key, most, *value)) return problem;
+    }
+    config.queue = static_cast<std::size_t>(queue);
+    config.connections = static_cast<std::size_t>(connections);
+    config.deadline = std::chrono::milliseconds(deadline);
+    const auto metrics = json.value("metrics", Json(true));
+    if (!metrics.is_boolean()) return Error{"", "metrics must be true or false"};
+    config.metrics = metrics.get<bool>();
+    const auto path = json.value("token_file", Json());
+    if (path.is_null()) return std::nullopt;
+    if (!path.is_string()) return Error{"", "token_file must be a path, or null"};
+    auto token = read_token(path.get<std::string>());
+    if (!token) return token.error();
+    config.token = std::move(*token);
+    return std::nullopt;
+}
+
 Status read_lists(const Json& json, Config& config) {
     const auto runtimes = json.value("runtimes", Json::object());
     if (!runtimes.is_object()) return Error{"", "runtimes must be an object"};
@@ -98,7 +149,8 @@ Result<Config> parse_config(std::string_view text) {
     const auto json = parse_json(text, 8);
     if (!json) return json.error();
     if (auto problem = known_keys(*json, "configuration",
-                                  {"format", "listen", "metrics", "state", "runtimes", "models"})) {
+                                  {"format", "listen", "metrics", "state", "runtimes", "models",
+                                   "queue", "connections", "deadline_ms", "token_file"})) {
         return *problem;
     }
     if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};
@@ -106,6 +158,7 @@ Result<Config> parse_config(std::string_view text) {
     const auto listen = json->value("listen", Json("127.0.0.1:8080"));
     if (!listen.is_string()) return Error{"", "listen must be text"};
     if (auto problem = parse_listen(listen.get<std::string>(), config)) return *problem;
+    if (auto problem = read_limits(*json, config)) return *problem;
     if (auto problem = read_lists(*json, config)) return *problem;
     return config;
 }

@@ -1,6 +1,8 @@
 // The configuration file (docs/reference/device-contract.md) and what the environment overrides.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -23,6 +25,11 @@ struct ModelConfig {
 struct Config {
     std::string address = "127.0.0.1";
     std::uint16_t port = 8080;
+    bool metrics = true;
+    std::size_t queue = 64;                       // requests that may wait
+    std::size_t connections = 256;                // that may be open
+    std::chrono::milliseconds deadline{10000};    // for a request to wait
+    std::string token;                            // that clients must show; empty means none
     std::map<std::string, std::string> runtimes;  // name -> path of the library
     std::vector<ModelConfig> models;
 };

@@ -99,8 +99,7 @@ std::vector<TensorSpec> read_tensors(Reader& reader, const Json& value, const st
         const auto dtype = reader.text(item["dtype"], where + ".dtype");
         const auto known = dtype_from_bundle(dtype);
         if (known) spec.dtype = *known;
-        if (!known && dtype != "string") reader.fail(where + ".dtype", "is no dtype");
-        if (dtype == "string") reader.fail(where + ".dtype", "string is not supported here");
+        if (!known) reader.fail(where + ".dtype", "is no dtype");
         if (spec.name.empty() || spec.name.size() > 256) reader.fail(where, "needs a name");
         for (const auto& size : reader.list(item["shape"], where + ".shape", 8)) {
             const bool fits = size.is_number_integer() && size.get<std::int64_t>() <= kMaxSize &&

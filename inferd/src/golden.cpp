@@ -83,6 +83,25 @@ Status check_coverage(std::vector<Range> ranges, std::uint64_t size) {
     return std::nullopt;
 }
 
+// Text is stored as the bytes of its binary form; only the first axis can be unknown, so their
+// number gives the shape.
+bool restore_text(Tensor& tensor, const TensorSpec& spec) {
+    const auto elements = split_text(tensor.data);
+    if (tensor.dtype != DType::kU8 || tensor.shape.size() != 1 || !elements) return false;
+    auto shape = spec.shape;
+    if (shape[0] == -1) {
+        shape[0] = 1;
+        const auto row = element_count(shape);
+        if (!row) return false;
+        shape[0] = static_cast<std::int64_t>(elements->size() / *row);
+    }
+    const auto count = element_count(shape);
+    if (!count || *count != elements->size()) return false;
+    tensor.dtype = DType::kText;
+    tensor.shape = std::move(shape);
+    return true;
+}
+
 Result<Tensor> take(std::map<std::string, Tensor>& tensors, std::size_t number,
                     const std::string& kind, const TensorSpec& spec) {
     char prefix[32];
@@ -92,7 +111,9 @@ Result<Tensor> take(std::map<std::string, Tensor>& tensors, std::size_t number,
     if (found == tensors.end()) return mismatch("there is no " + key);
     Tensor tensor = std::move(found->second);
     tensors.erase(found);
-    if (tensor.dtype != spec.dtype || !shape_fits(tensor.shape, spec.shape)) {
+    const bool text = spec.dtype == DType::kText && restore_text(tensor, spec);
+    if ((spec.dtype == DType::kText) != text || tensor.dtype != spec.dtype ||
+        !shape_fits(tensor.shape, spec.shape)) {
         return mismatch(key + " has another dtype or shape than bundle.json");
     }
     tensor.name = spec.name;

@@ -33,6 +33,7 @@ constexpr const char* kHelp =
     "  --ready-file FILE  serve: a file to write once requests are answered\n"
     "  --runs N           bench: number of runs, by default 50\n"
     "\n"
+    "SIGHUP reads the configuration and its bundles again, SIGTERM stops.\n"
     "INFERD_LISTEN=ADDRESS:PORT overrides the address of the configuration.\n";
 
 struct Options {
@@ -94,11 +95,11 @@ int report(const Models& models, bool selftest, int runs) {
 int run(const Options& options) {
     const auto config = read_config(options.config);
     if (!config) return complain(config.error().message);
-    const auto models = Models::load(*config);
+    auto models = Models::load(*config);
     if (!models) return complain(models.error().message);
     if (options.verb == "selftest") return report(**models, true, 0);
     if (options.verb == "bench") return report(**models, false, options.runs);
-    if (auto problem = serve(*config, **models, options.ready_file)) {
+    if (auto problem = serve(*config, std::move(*models), {options.config, options.ready_file})) {
         return complain(problem->message);
     }
     return EXIT_SUCCESS;

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -18,7 +17,6 @@ struct Model {
     const Backend* backend;
     std::unique_ptr<Session> session;
     double load_ms = 0;
-    std::mutex running = {};  // held during a run
 };
 
 class Models {

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -17,7 +18,7 @@ namespace {
 // The oldest library in use; newer ones still offer this version of the API.
 constexpr std::uint32_t kApiVersion = 21;
 
-constexpr std::array<std::pair<DType, ONNXTensorElementDataType>, 12> kTypes = {{
+constexpr std::array<std::pair<DType, ONNXTensorElementDataType>, 13> kTypes = {{
     {DType::kBool, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL},
     {DType::kU8, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8},
     {DType::kI8, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8},
@@ -30,6 +31,7 @@ constexpr std::array<std::pair<DType, ONNXTensorElementDataType>, 12> kTypes = {
     {DType::kF16, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16},
     {DType::kF32, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
     {DType::kF64, ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE},
+    {DType::kText, ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING},
 }};
 
 struct Closer {
@@ -75,7 +77,7 @@ class OrtSession_ final : public Session {
     Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
         std::vector<Owned<OrtValue>> values;
         for (const auto& tensor : inputs) {
-            auto value = wrap(tensor);
+            auto value = tensor.dtype == DType::kText ? wrap_text(tensor) : wrap(tensor);
             if (!value) return value.error();
             values.push_back(std::move(*value));
         }
@@ -181,6 +183,50 @@ class OrtSession_ final : public Session {
         return Owned<OrtValue>(value, Releaser<OrtValue>{api_->ReleaseValue});
     }
 
+    Result<Owned<OrtValue>> wrap_text(const Tensor& tensor) {
+        OrtAllocator* allocator = nullptr;
+        OrtValue* raw = nullptr;
+        if (auto problem = api_.check(api_->GetAllocatorWithDefaultOptions(&allocator))) {
+            return *problem;
+        }
+        if (auto problem = api_.check(
+                api_->CreateTensorAsOrtValue(allocator, tensor.shape.data(), tensor.shape.size(),
+                                             ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &raw))) {
+            return *problem;
+        }
+        Owned<OrtValue> value(raw, Releaser<OrtValue>{api_->ReleaseValue});
+        const auto elements = split_text(tensor.data);
+        if (!elements) return Error{"", tensor.name + ": text is malformed"};
+        for (std::size_t i = 0; i < elements->size(); ++i) {
+            const auto& text = (*elements)[i];
+            char* buffer = nullptr;
+            if (auto problem = api_.check(
+                    api_->GetResizedStringTensorElementBuffer(raw, i, text.size(), &buffer))) {
+                return *problem;
+            }
+            std::copy(text.begin(), text.end(), buffer);
+        }
+        return value;
+    }
+
+    Status unwrap_text(const OrtValue* value, Tensor& tensor, std::size_t count) {
+        std::size_t length = 0;
+        if (auto problem = api_.check(api_->GetStringTensorDataLength(value, &length))) {
+            return problem;
+        }
+        std::string all(length, '\0');
+        std::vector<std::size_t> starts(count);
+        if (auto problem = api_.check(
+                api_->GetStringTensorContent(value, all.data(), length, starts.data(), count))) {
+            return problem;
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto end = i + 1 < count ? starts[i + 1] : length;
+            append_text(tensor.data, std::string_view(all).substr(starts[i], end - starts[i]));
+        }
+        return std::nullopt;
+    }
+
     Result<Tensor> unwrap(const std::string& name, OrtValue* value) {
         OrtTensorTypeAndShapeInfo* raw = nullptr;
         if (auto problem = api_.check(api_->GetTensorTypeAndShape(value, &raw))) return *problem;
@@ -200,8 +246,13 @@ class OrtSession_ final : public Session {
                 api_.check(api_->GetDimensions(shape.get(), tensor.shape.data(), rank))) {
             return *problem;
         }
-        if (auto problem = api_.check(api_->GetTensorMutableData(value, &data))) return *problem;
         const auto count = element_count(tensor.shape);
+        if (type == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING && count) {
+            tensor.dtype = DType::kText;
+            if (auto problem = unwrap_text(value, tensor, *count)) return *problem;
+            return tensor;
+        }
+        if (auto problem = api_.check(api_->GetTensorMutableData(value, &data))) return *problem;
         for (const auto& [dtype, known] : kTypes) {
             if (known != type || !count) continue;
             tensor.dtype = dtype;

@@ -1,6 +1,7 @@
-// The HTTP server: an event loop that reads, routes and answers; inference runs beside it.
+// Serving: sockets, signals, reloads and the end.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "config.hpp"
@@ -8,11 +9,12 @@
 
 namespace inferd {
 
-// Serves until SIGTERM or SIGINT; then takes no more requests and finishes those it has.
-// `ready_file`, unless empty, is written once requests are answered, and removed at the end.
-Status serve(const Config& config, const Models& models, const std::string& ready_file);
+struct ServeOptions {
+    std::string config;      // read again at SIGHUP
+    std::string ready_file;  // unless empty, written once requests are answered, gone at the end
+};
 
-// One line of JSON on stdout.
-void log_line(const std::string& level, const std::string& message);
+// Serves until SIGTERM or SIGINT; then takes no more requests and finishes those it has.
+Status serve(const Config& config, std::shared_ptr<Models> models, const ServeOptions& options);
 
 }  // namespace inferd

@@ -12,7 +12,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-constexpr std::array<DTypeInfo, 12> kTypes = {{
+constexpr std::array<DTypeInfo, 13> kTypes = {{
     {DType::kBool, 1, "bool", "BOOL", "BOOL"},
     {DType::kU8, 1, "uint8", "U8", "UINT8"},
     {DType::kI8, 1, "int8", "I8", "INT8"},
@@ -25,6 +25,8 @@ constexpr std::array<DTypeInfo, 12> kTypes = {{
     {DType::kF16, 2, "float16", "F16", "FP16"},
     {DType::kF32, 4, "float32", "F32", "FP32"},
     {DType::kF64, 8, "float64", "F64", "FP64"},
+    // safetensors has no text; golden.hpp says how it is stored.
+    {DType::kText, 1, "string", "", "BYTES"},
 }};
 
 template <typename Field>
@@ -50,6 +52,7 @@ std::optional<DType> dtype_from_bundle(std::string_view name) {
     return find(&DTypeInfo::bundle, name);
 }
 std::optional<DType> dtype_from_safetensors(std::string_view name) {
+    if (name.empty()) return std::nullopt;
     return find(&DTypeInfo::safetensors, name);
 }
 std::optional<DType> dtype_from_protocol(std::string_view name) {
@@ -66,6 +69,28 @@ std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape)
         count *= static_cast<std::uint64_t>(size);
     }
     return static_cast<std::size_t>(count);
+}
+
+std::optional<std::vector<std::string_view>> split_text(std::span<const std::byte> data) {
+    std::vector<std::string_view> elements;
+    while (!data.empty()) {
+        std::uint32_t size = 0;
+        if (data.size() < sizeof size) return std::nullopt;
+        std::memcpy(&size, data.data(), sizeof size);
+        data = data.subspan(sizeof size);
+        if (size > data.size()) return std::nullopt;
+        elements.emplace_back(reinterpret_cast<const char*>(data.data()), size);
+        data = data.subspan(size);
+    }
+    return elements;
+}
+
+void append_text(std::vector<std::byte>& data, std::string_view element) {
+    const auto size = static_cast<std::uint32_t>(element.size());
+    const auto* length = reinterpret_cast<const std::byte*>(&size);
+    const auto* bytes = reinterpret_cast<const std::byte*>(element.data());
+    data.insert(data.end(), length, length + sizeof size);
+    data.insert(data.end(), bytes, bytes + element.size());
 }
 
 bool shape_fits(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& spec) {
@@ -105,6 +130,8 @@ double element(DType type, const std::byte* data, std::size_t index) {
             std::memcpy(&half, data + index * 2, 2);
             return half_to_float(half);
         }
+        case DType::kText:
+            break;
     }
     return 0;
 }

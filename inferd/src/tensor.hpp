@@ -4,17 +4,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace inferd {
 
-enum class DType { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kF32, kF64 };
+enum class DType { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kF32, kF64, kText };
 
 struct DTypeInfo {
     DType type;
-    std::size_t size;              // bytes of an element
+    std::size_t size;              // bytes of an element; of text, where it varies, 1
     std::string_view bundle;       // bundle.json, numpy's name
     std::string_view safetensors;  // header of golden tensors
     std::string_view protocol;     // Open Inference Protocol
@@ -33,6 +34,7 @@ struct TensorSpec {
 };
 
 // Values in row-major order, in the byte order of the machine (little endian on all we build for).
+// Text is as the protocol's binary form has it: each element after its length in 4 bytes.
 struct Tensor {
     std::string name;
     DType dtype = DType::kF32;
@@ -43,10 +45,15 @@ struct Tensor {
 // Product of a shape without free axes; nothing if it is negative or does not fit.
 std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape);
 
+// The elements of text in its binary form, which it must fill exactly; they point into `data`.
+std::optional<std::vector<std::string_view>> split_text(std::span<const std::byte> data);
+void append_text(std::vector<std::byte>& data, std::string_view element);
+
 // Whether a concrete shape is one that a specification allows.
 bool shape_fits(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& spec);
 
-// Element `index` as a double; FP16 is widened, 64-bit integers may lose precision.
+// Element `index` as a double; FP16 is widened, 64-bit integers may lose precision, text
+// has no number and is 0.
 double element(DType type, const std::byte* data, std::size_t index);
 
 float half_to_float(std::uint16_t half);

@@ -1,30 +1,54 @@
 #include "worker.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace inferd {
 namespace {
 
+Answer late(Job& job) {
+    return {job.id,
+            504,
+            {dump({{"error", "the deadline passed before the model was free"}})},
+            std::move(job.model),
+            Clock::now() - job.arrived};
+}
+
 Answer answer(Job& job) {
-    const std::lock_guard lock(job.model->running);
-    const auto outputs = job.model->session->run(job.request.inputs);
-    if (!outputs) return {job.id, 500, dump({{"error", outputs.error().message}})};
-    const auto& description = job.model->bundle.description;
-    return {job.id, 200, dump(infer_answer(description, job.request, *outputs))};
+    const auto begun = Clock::now();
+    if (begun > job.deadline) return late(job);
+    auto outputs = job.model->session->run(job.request.inputs);
+    const auto ended = Clock::now();
+    const auto waited = begun - job.arrived;
+    if (!outputs) {
+        return {job.id,    500,    {dump({{"error", outputs.error().message}})},
+                job.model, waited, ended - begun};
+    }
+    auto reply = infer_answer(job.model->bundle.description, job.request, *outputs);
+    return {job.id,
+            200,
+            std::move(reply),
+            job.model,
+            waited,
+            ended - begun,
+            std::move(job.request.inputs),
+            std::move(*outputs)};
 }
 
 }  // namespace
 
-Worker::Worker(std::size_t capacity, std::function<void()> wake)
-    : capacity_(capacity), wake_(std::move(wake)), thread_([this] { run(); }) {}
+Worker::Worker(std::size_t capacity, std::size_t threads, std::function<void()> wake)
+    : capacity_(capacity), wake_(std::move(wake)) {
+    for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+}
 
 Worker::~Worker() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
     }
-    changed_.notify_one();
-    thread_.join();
+    changed_.notify_all();
+    for (auto& thread : threads_) thread.join();
 }
 
 bool Worker::submit(Job job) {
@@ -37,23 +61,64 @@ bool Worker::submit(Job job) {
     return true;
 }
 
+void Worker::cancel(std::uint64_t id) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(jobs_, [id](const Job& job) { return job.id == id; });
+}
+
+void Worker::expire(Clock::time_point now) {
+    {
+        const std::lock_guard lock(mutex_);
+        const auto before = answers_.size();
+        for (auto& job : jobs_) {
+            if (job.deadline < now) answers_.push_back(late(job));
+        }
+        // What is answered has lost its model.
+        std::erase_if(jobs_, [](const Job& job) { return job.model == nullptr; });
+        if (answers_.size() == before) return;
+    }
+    wake_();
+}
+
 std::vector<Answer> Worker::collect() {
     const std::lock_guard lock(mutex_);
     return std::exchange(answers_, {});
 }
 
+std::size_t Worker::waiting() const {
+    const std::lock_guard lock(mutex_);
+    return jobs_.size();
+}
+
+std::optional<Job> Worker::take() {
+    const auto found = std::find_if(jobs_.begin(), jobs_.end(), [this](const Job& job) {
+        return !busy_.contains(job.model.get());
+    });
+    if (found == jobs_.end()) return std::nullopt;
+    Job job = std::move(*found);
+    jobs_.erase(found);
+    busy_.insert(job.model.get());
+    return job;
+}
+
 void Worker::run() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-        if (jobs_.empty()) return;
-        Job job = std::move(jobs_.front());
-        jobs_.pop_front();
+        auto job = take();
+        if (!job) {
+            // Those that still run a model come back for its other jobs.
+            if (stopping_) return;
+            changed_.wait(lock);
+            continue;
+        }
         lock.unlock();
-        Answer result = answer(job);
+        Answer result = answer(*job);
+        const Model* model = result.model.get();
         lock.lock();
+        busy_.erase(model);
         answers_.push_back(std::move(result));
         wake_();
+        changed_.notify_one();
     }
 }
 

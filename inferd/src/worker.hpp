@@ -1,11 +1,16 @@
-// Runs inference jobs beside the event loop: a bounded queue and one thread.
+// Runs inference jobs beside the event loop: a bounded queue, and threads that run several models
+// at once but each model only once.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,22 +20,31 @@
 
 namespace inferd {
 
+using Clock = std::chrono::steady_clock;
+
 struct Job {
     std::uint64_t id;
-    Model* model;
+    std::shared_ptr<Model> model;
     InferRequest request;
+    Clock::time_point arrived = Clock::now();
+    Clock::time_point deadline = Clock::time_point::max();  // to have begun
 };
 
 struct Answer {
     std::uint64_t id;
     int status;
-    std::string body;
+    InferAnswer answer;
+    std::shared_ptr<Model> model;
+    std::chrono::duration<double> waited{};
+    std::chrono::duration<double> ran{};
+    std::vector<Tensor> inputs = {};  // what was asked and answered, where it succeeded
+    std::vector<Tensor> outputs = {};
 };
 
 class Worker {
   public:
-    // `wake` is called from the worker's thread when there is an answer to collect.
-    Worker(std::size_t capacity, std::function<void()> wake);
+    // `wake` is called when there is an answer to collect, from any thread.
+    Worker(std::size_t capacity, std::size_t threads, std::function<void()> wake);
     // Finishes what is queued.
     ~Worker();
     Worker(const Worker&) = delete;
@@ -38,19 +52,26 @@ class Worker {
 
     // False when the queue is full.
     bool submit(Job job);
+    // Forgets a job that has not begun.
+    void cancel(std::uint64_t id);
+    // Answers all whose deadline has passed.
+    void expire(Clock::time_point now);
     std::vector<Answer> collect();
+    std::size_t waiting() const;
 
   private:
     void run();
+    std::optional<Job> take();
 
     const std::size_t capacity_;
     std::function<void()> wake_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<Job> jobs_;
+    std::set<const Model*> busy_;
     std::vector<Answer> answers_;
     bool stopping_ = false;
-    std::thread thread_;
+    std::vector<std::thread> threads_;
 };
 
 }  // namespace inferd

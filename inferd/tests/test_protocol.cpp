@@ -73,7 +73,7 @@ TEST_CASE("64-bit integers keep every bit on the way through") {
     REQUIRE(parsed);
     auto output = parsed->inputs[0];
     output.name = "y";
-    const auto answer = infer_answer(describe(DType::kI64), *parsed, {output});
+    const auto answer = *parse_json(infer_answer(describe(DType::kI64), *parsed, {output}).body);
     CHECK(dump(answer["outputs"][0]["data"]) == "[9007199254740993,-9223372036854775808]");
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("the answer has the id and only the outputs that were asked for") {
     y.name = "y";
     auto z = tensor<float>(DType::kF32, {1, 1}, {2.5});
     z.name = "z";
-    CHECK(dump(infer_answer(describe(), *parsed, {y, z})) ==
+    CHECK(infer_answer(describe(), *parsed, {y, z}).body ==
           R"({"id":"7","model_name":"m","model_version":"1","outputs":)"
           R"([{"data":[2.5],"datatype":"FP32","name":"z","shape":[1,1]}]})");
 }
@@ -139,6 +139,40 @@ TEST_CASE("the limit of a request grows with the model and ends") {
     CHECK(request_limit(description) == 64 << 20);
     description.inputs.assign(64, description.inputs[0]);
     CHECK(request_limit(description) == 64 << 20);
+}
+
+TEST_CASE("text is split exactly") {
+    std::vector<std::byte> data;
+    append_text(data, "ab");
+    append_text(data, "");
+    REQUIRE(split_text(data));
+    CHECK(*split_text(data) == std::vector<std::string_view>{"ab", ""});
+    for (std::size_t size = 1; size < data.size(); ++size) {
+        CAPTURE(size);
+        const bool whole = size == 6;
+        CHECK(static_cast<bool>(split_text(std::span(data).first(size))) == whole);
+    }
+}
+
+TEST_CASE("bytes behind the JSON") {
+    const std::string json =
+        R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":)"
+        R"({"binary_data_size":8}}],"parameters":{"binary_data_output":true,"timeout":7}})";
+    const std::vector<float> numbers = {1.5F, -2.0F};
+    const std::string bytes(reinterpret_cast<const char*>(numbers.data()), 8);
+    const auto parsed = parse_infer(json + bytes, describe(), json.size());
+    REQUIRE(parsed);
+    CHECK(element(DType::kF32, parsed->inputs[0].data.data(), 1) == -2.0);
+    CHECK(parsed->timeout == std::chrono::microseconds(7));
+    auto y = tensor<float>(DType::kF32, {1, 2}, numbers);
+    y.name = "y";
+    const auto answer = infer_answer(describe(), *parsed, {y});
+    REQUIRE(answer.json_size);
+    CHECK(answer.body.substr(*answer.json_size) == bytes);
+    CHECK(answer.body.find(R"("parameters":{"binary_data_size":8})") < *answer.json_size);
+    CHECK_FALSE(parse_infer(json + bytes, describe(), json.size() - 1));
+    CHECK_FALSE(parse_infer(json + bytes + "x", describe(), json.size()));
+    CHECK_FALSE(parse_infer(json, describe(), json.size() + 1));
 }
 
 }  // namespace

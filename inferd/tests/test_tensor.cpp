@@ -14,7 +14,7 @@ TEST_CASE("types are found by all three of their names") {
     CHECK(dtype_from_safetensors("U64") == DType::kU64);
     CHECK(dtype_from_protocol("INT8") == DType::kI8);
     CHECK_FALSE(dtype_from_bundle("FP32"));
-    CHECK_FALSE(dtype_from_protocol("BYTES"));
+    CHECK_FALSE(dtype_from_protocol("TEXT"));
     for (int i = 0; i < 12; ++i) {
         const auto type = static_cast<DType>(i);
         CHECK(info(type).type == type);

@@ -27,12 +27,12 @@ class Echo final : public Session {
 
 struct Setup {
     explicit Setup(bool fails = false)
-        : model{{}, nullptr, std::make_unique<Echo>(open.get_future().share(), fails)} {}
+        : model(new Model{{}, nullptr, std::make_unique<Echo>(open.get_future().share(), fails)}) {}
     Job job(std::uint64_t id) {
-        return {id, &model, {"", {tensor<float>(DType::kF32, {1}, {static_cast<float>(id)})}, {}}};
+        return {id, model, {"", {tensor<float>(DType::kF32, {1}, {static_cast<float>(id)})}, {}}};
     }
     std::promise<void> open;
-    Model model;
+    std::shared_ptr<Model> model;
     std::atomic<int> woken = 0;
 };
 
@@ -41,7 +41,7 @@ TEST_CASE("a full queue refuses, and all that was accepted is answered at the en
     std::vector<Answer> answers;
     int accepted = 0;
     {
-        Worker worker(2, [&] { ++setup.woken; });
+        Worker worker(2, 2, [&] { ++setup.woken; });
         for (std::uint64_t id = 1; id <= 10; ++id) accepted += worker.submit(setup.job(id)) ? 1 : 0;
         CHECK(accepted >= 2);
         CHECK(accepted <= 3);  // two wait, one may have started
@@ -59,7 +59,7 @@ TEST_CASE("the end of the worker waits for what is queued") {
     Setup setup;
     setup.open.set_value();
     {
-        Worker worker(8, [&] { ++setup.woken; });
+        Worker worker(8, 2, [&] { ++setup.woken; });
         for (std::uint64_t id = 1; id <= 5; ++id) REQUIRE(worker.submit(setup.job(id)));
     }
     CHECK(setup.woken == 5);
@@ -68,13 +68,13 @@ TEST_CASE("the end of the worker waits for what is queued") {
 TEST_CASE("a model that fails is an answer") {
     Setup setup(true);
     setup.open.set_value();
-    Worker worker(2, [&] { ++setup.woken; });
+    Worker worker(2, 2, [&] { ++setup.woken; });
     REQUIRE(worker.submit(setup.job(1)));
     while (setup.woken < 1) std::this_thread::yield();
     const auto answers = worker.collect();
     REQUIRE(answers.size() == 1);
     CHECK(answers[0].status == 500);
-    CHECK(answers[0].body == R"({"error":"the model broke"})");
+    CHECK(answers[0].answer.body == R"({"error":"the model broke"})");
 }
 
 }  // namespace

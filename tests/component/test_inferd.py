@@ -198,7 +198,10 @@ def test_stop(inferd: Inferd) -> None:
     assert server.process.returncode == 0, errors
     assert errors == ""
     assert not server.ready.exists()
-    assert [json.loads(line) for line in output.splitlines()] == [
+    loaded, *rest = [json.loads(line) for line in output.splitlines()]
+    assert loaded["message"] == "model loaded"
+    assert (loaded["model"], loaded["provider"]) == ("fixture", "CPUExecutionProvider")
+    assert rest == [
         {"level": "info", "message": f"listening on {server.address}"},
         {"level": "info", "message": "stopping"},
     ]

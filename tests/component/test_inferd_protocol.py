@@ -45,7 +45,7 @@ def infer(server: Running, **changes: object) -> httpx.Response:
 
 def test_server_metadata_and_health(server: Running) -> None:
     assert server.client.get("/v2").json() == {
-        "name": "inferd", "version": "0.1.0", "extensions": [],
+        "name": "inferd", "version": "0.1.0", "extensions": ["binary_tensor_data"],
     }  # fmt: skip
     assert server.client.get("/v2/health/live").json() == {"live": True}
     assert server.client.get("/v2/health/ready").json() == {"ready": True}

@@ -1,0 +1,122 @@
+#include "connections.hpp"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+
+namespace inferd {
+namespace {
+
+constexpr timeval kTick{0, 100000};
+// Whoever sends without end does not keep the others waiting.
+constexpr int kReadsPerTick = 64;
+
+// The library takes its functions away from what it has closed.
+bool closed_by_library(bufferevent* connection) {
+    bufferevent_data_cb read = nullptr;
+    bufferevent_data_cb write = nullptr;
+    bufferevent_event_cb event = nullptr;
+    void* argument = nullptr;
+    bufferevent_getcb(connection, &read, &write, &event, &argument);
+    return read == nullptr && write == nullptr && event == nullptr;
+}
+
+// Throws away what has come; false once the client has nothing more to send.
+bool drain(int socket) {
+    std::array<char, 65536> waste;
+    for (int i = 0; i < kReadsPerTick; ++i) {
+        const auto got = ::recv(socket, waste.data(), waste.size(), MSG_DONTWAIT);
+        if (got <= 0) return got < 0 && (errno == EAGAIN || errno == EINTR);
+    }
+    return true;
+}
+
+}  // namespace
+
+Connections::Connections(event_base* base, evhttp* http, ConnectionLimits limits)
+    : base_(base), limits_(limits) {
+    tick_.reset(event_new(base_, -1, EV_PERSIST, on_tick, this));
+    evhttp_set_bevcb(http, create, this);
+}
+
+Connections::~Connections() {
+    for (const auto& [connection, state] : open_) bufferevent_decref(connection);
+}
+
+void Connections::guard(evconnlistener* listener) { listener_ = listener; }
+
+bufferevent* Connections::create(event_base* base, void* context) {
+    auto* self = static_cast<Connections*>(context);
+    bufferevent* made = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    if (made == nullptr) return nullptr;
+    bufferevent_incref(made);
+    // Before it is one of them: until it has its functions, it looks like one that was closed.
+    if (self->open_.size() + 1 >= self->limits_.most) self->sweep();
+    self->open_[made] = {Clock::now()};
+    if (!event_pending(self->tick_.get(), EV_TIMEOUT, nullptr)) {
+        event_add(self->tick_.get(), &kTick);
+    }
+    self->limit();
+    return made;
+}
+
+void Connections::on_tick(evutil_socket_t, short, void* context) {
+    static_cast<Connections*>(context)->sweep();
+}
+
+void Connections::begin(evhttp_request* request) {
+    auto* connection = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
+    if (const auto found = open_.find(connection); found != open_.end()) {
+        found->second.served = true;
+    }
+}
+
+void Connections::end(evhttp_request* request) {
+    auto* connection = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
+    if (const auto found = open_.find(connection); found != open_.end()) {
+        found->second.served = false;
+        found->second.since = Clock::now();
+    }
+}
+
+bool Connections::finished(bufferevent* connection, Open& state, Clock::time_point now) const {
+    const int socket = bufferevent_getfd(connection);
+    if (!state.released && closed_by_library(connection)) {
+        state.released = true;
+        state.since = now;
+    }
+    if (state.released) {
+        return socket < 0 || !drain(socket) || now - state.since > limits_.linger;
+    }
+    // The library then sees its end. One that has just been made has no socket yet.
+    if (!state.served && socket >= 0 && now - state.since > limits_.request) {
+        ::shutdown(socket, SHUT_RDWR);
+    }
+    return false;
+}
+
+void Connections::sweep() {
+    const auto now = Clock::now();
+    for (auto at = open_.begin(); at != open_.end();) {
+        if (finished(at->first, at->second, now)) {
+            bufferevent_decref(at->first);
+            at = open_.erase(at);
+        } else {
+            ++at;
+        }
+    }
+    if (open_.empty()) event_del(tick_.get());
+    limit();
+}
+
+void Connections::limit() {
+    if (listener_ == nullptr) return;
+    if (open_.size() >= limits_.most) {
+        evconnlistener_disable(listener_);
+    } else {
+        evconnlistener_enable(listener_);
+    }
+}
+
+}  // namespace inferd

@@ -1,0 +1,22 @@
+// Elements of tensors as JSON values and back.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "json.hpp"
+#include "tensor.hpp"
+
+namespace inferd {
+
+// Appends nested or flat JSON values; false for one that the type cannot hold, and when more
+// than `most` bytes would be needed.
+bool append_values(DType type, std::vector<std::byte>& data, const Json& value, std::size_t most);
+
+// The values as a flat list; text that is not UTF-8 is mended when it is written.
+Json values(const Tensor& tensor);
+
+// Whether the bytes are as many elements as `count`; of text they must also be well formed.
+bool holds(DType type, std::span<const std::byte> data, std::size_t count);
+
+}  // namespace inferd

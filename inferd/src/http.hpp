@@ -1,0 +1,48 @@
+// The parts of libevent that the server uses, owned and shortened.
+#pragma once
+
+#include <event2/event.h>
+#include <event2/http.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace inferd {
+
+template <auto Function>
+struct Deleter {
+    template <typename T>
+    void operator()(T* object) const {
+        Function(object);
+    }
+};
+using Base = std::unique_ptr<event_base, Deleter<event_base_free>>;
+using Http = std::unique_ptr<evhttp, Deleter<evhttp_free>>;
+using Event = std::unique_ptr<event, Deleter<event_free>>;
+
+// Wakes an event loop from another thread.
+class EventFd {
+  public:
+    EventFd();
+    EventFd(const EventFd&) = delete;
+    EventFd& operator=(const EventFd&) = delete;
+    ~EventFd();
+    int get() const { return fd_; }
+    void raise() const;
+    void clear() const;
+
+  private:
+    int fd_;
+};
+
+// A header of the request, empty if it has none.
+std::string_view header_of(evhttp_request* request, const char* name);
+void add_header(evhttp_request* request, const char* name, const std::string& value);
+
+void send(evhttp_request* request, int status, const std::string& body,
+          const std::string& type = "application/json");
+// A JSON body with the reason.
+void send_error(evhttp_request* request, int status, const std::string& message);
+
+}  // namespace inferd

@@ -1,0 +1,125 @@
+#include "metrics.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace inferd {
+namespace {
+
+// As short as it reads back the same, whatever the locale.
+std::string number(double value) {
+    std::array<char, 40> buffer{};
+    const auto [end, failed] = std::to_chars(buffer.begin(), buffer.end(), value);
+    return failed == std::errc() ? std::string(buffer.data(), end) : "0";
+}
+
+std::string label(const std::string& name, const std::string& value) {
+    std::string text = name + "=\"";
+    for (const char c : value) {
+        if (c == '\\' || c == '"') text += '\\';
+        text += c == '\n' ? std::string("\\n") : std::string(1, c);
+    }
+    return text + "\"";
+}
+
+void head(std::string& text, const std::string& name, const std::string& type,
+          const std::string& help) {
+    text += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n";
+}
+
+void line(std::string& text, const std::string& name, const std::string& labels,
+          const std::string& value) {
+    text += name;
+    if (!labels.empty()) text += "{" + labels + "}";
+    text += " " + value + "\n";
+}
+
+void single(std::string& text, const std::string& name, const std::string& type,
+            const std::string& help, double value) {
+    head(text, name, type, help);
+    line(text, name, "", number(value));
+}
+
+void histograms(std::string& text, const std::string& name, const std::string& help,
+                const std::map<std::string, Histogram>& models) {
+    head(text, name, "histogram", help);
+    for (const auto& [model, histogram] : models) {
+        histogram.write(text, name, label("model", model));
+    }
+}
+
+void write_models(std::string& text, const Models& models) {
+    head(text, "inferd_model_info", "gauge", "A loaded model and what runs it; always 1.");
+    for (const auto& model : models.all()) {
+        const auto& description = model->bundle.description;
+        const std::string labels =
+            label("model", description.name) + "," + label("version", description.version) + "," +
+            label("digest", model->bundle.digest) + "," + label("runtime", model->backend->name()) +
+            "," + label("runtime_version", model->backend->version()) + "," +
+            label("provider", model->session->provider());
+        line(text, "inferd_model_info", labels, "1");
+    }
+    head(text, "inferd_model_load_seconds", "gauge", "Time that the runtime took to load a model.");
+    for (const auto& model : models.all()) {
+        line(text, "inferd_model_load_seconds", label("model", model->bundle.description.name),
+             number(model->load_ms / 1000));
+    }
+}
+
+}  // namespace
+
+void Histogram::add(std::chrono::duration<double> value) {
+    const auto at = std::lower_bound(kBounds.begin(), kBounds.end(), value.count());
+    ++counts_[static_cast<std::size_t>(at - kBounds.begin())];
+    sum_ += value.count();
+}
+
+void Histogram::write(std::string& text, const std::string& name, const std::string& labels) const {
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < counts_.size(); ++i) {
+        total += counts_[i];
+        const std::string bound = i < kBounds.size() ? number(kBounds[i]) : "+Inf";
+        line(text, name + "_bucket", labels + "," + label("le", bound), std::to_string(total));
+    }
+    line(text, name + "_sum", labels, number(sum_));
+    line(text, name + "_count", labels, std::to_string(total));
+}
+
+void Metrics::time(const std::string& model, std::chrono::duration<double> waited,
+                   std::chrono::duration<double> ran) {
+    queue_[model].add(waited);
+    if (ran.count() > 0) inference_[model].add(ran);
+}
+
+void Metrics::write_counters(std::string& text) const {
+    head(text, "inferd_requests_total", "counter", "Infer requests answered, by HTTP status.");
+    for (const auto& [key, count] : requests_) {
+        line(text, "inferd_requests_total",
+             label("model", key.first) + "," + label("code", std::to_string(key.second)),
+             std::to_string(count));
+    }
+    head(text, "inferd_reloads_total", "counter", "Reloads of the configuration, by their result.");
+    for (const auto& [result, count] : reloads_) {
+        line(text, "inferd_reloads_total", label("result", result), std::to_string(count));
+    }
+}
+
+std::string Metrics::render(const Models& models, const Gauges& gauges) const {
+    std::string text;
+    write_counters(text);
+    histograms(text, "inferd_queue_seconds", "Time that a request waited for its model.", queue_);
+    histograms(text, "inferd_inference_seconds", "Time that the runtime took.", inference_);
+    write_models(text, models);
+    single(text, "inferd_queue_length", "gauge", "Requests that wait.",
+           static_cast<double>(gauges.queue));
+    single(text, "inferd_connections", "gauge", "Open connections.",
+           static_cast<double>(gauges.connections));
+    single(text, "process_resident_memory_bytes", "gauge", "Resident memory.",
+           static_cast<double>(resident_bytes()));
+    const std::chrono::duration<double> started = started_.time_since_epoch();
+    single(text, "process_start_time_seconds", "gauge", "Start of the process, Unix time.",
+           started.count());
+    return text;
+}
+
+}  // namespace inferd

@@ -1,0 +1,56 @@
+// What a monitoring system asks: counters and histograms in Prometheus' text format 0.0.4.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "models.hpp"
+
+namespace inferd {
+
+// Counts of durations, by their upper bounds in seconds.
+class Histogram {
+  public:
+    static constexpr std::array<double, 16> kBounds = {
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+        0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+    void add(std::chrono::duration<double> value);
+    // Appends the lines of a histogram whose labels are `labels`.
+    void write(std::string& text, const std::string& name, const std::string& labels) const;
+
+  private:
+    std::array<std::uint64_t, kBounds.size() + 1> counts_{};
+    double sum_ = 0;
+};
+
+// What is known only to the server at the time of asking.
+struct Gauges {
+    std::size_t queue;
+    std::size_t connections;
+};
+
+// Belongs to the thread of the event loop.
+class Metrics {
+  public:
+    void count(const std::string& model, int status) { ++requests_[{model, status}]; }
+    void time(const std::string& model, std::chrono::duration<double> waited,
+              std::chrono::duration<double> ran);
+    void reload(bool good) { ++reloads_[good ? "success" : "failure"]; }
+
+    std::string render(const Models& models, const Gauges& gauges) const;
+
+  private:
+    void write_counters(std::string& text) const;
+
+    std::map<std::pair<std::string, int>, std::uint64_t> requests_;
+    std::map<std::string, Histogram> queue_;
+    std::map<std::string, Histogram> inference_;
+    std::map<std::string, std::uint64_t> reloads_ = {{"success", 0}, {"failure", 0}};
+    std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
+};
+
+}  // namespace inferd

@@ -1,0 +1,245 @@
+#include "service.hpp"
+
+#include <event2/buffer.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <thread>
+
+#include "log.hpp"
+#include "metadata.hpp"
+#include "protocol.hpp"
+
+namespace inferd {
+namespace {
+
+constexpr const char* kBinaryHeader = "Inference-Header-Content-Length";
+constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+
+std::size_t threads_for(const Models& models) {
+    const auto cores = std::max(1U, std::thread::hardware_concurrency());
+    return std::clamp<std::size_t>(models.all().size(), 1, cores);
+}
+
+// Takes as long for every text of this length.
+bool same_secret(std::string_view given, std::string_view secret) {
+    unsigned char differs = given.size() == secret.size() ? 0 : 1;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+        differs |= static_cast<unsigned char>(given[i] ^ secret[i % secret.size()]);
+    }
+    return differs == 0;
+}
+
+Result<std::optional<std::size_t>> json_size_of(evhttp_request* request) {
+    const auto text = header_of(request, kBinaryHeader);
+    if (text.empty()) return std::optional<std::size_t>();
+    std::size_t size = 0;
+    const auto [end, failed] = std::from_chars(text.begin(), text.end(), size);
+    if (failed != std::errc() || end != text.end()) {
+        return Error{"", std::string(kBinaryHeader) + " must be a number"};
+    }
+    return std::optional<std::size_t>(size);
+}
+
+}  // namespace
+
+Service::Service(const Config& config, std::shared_ptr<Models> models, event_base* base,
+                 Connections& connections)
+    : config_(config),
+      token_(config.token),
+      models_(std::move(models)),
+      base_(base),
+      connections_(connections),
+      woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
+      tick_(event_new(base, -1, EV_PERSIST, on_tick, this)),
+      worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
+    event_add(woken_.get(), nullptr);
+}
+
+void Service::handle(evhttp_request* request) {
+    connections_.end(request);
+    const char* raw = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
+    const std::string_view path = raw == nullptr ? "" : raw;
+    if (stopping_) return send_error(request, 503, "the server is stopping");
+    if (path == "/v2/health/live") return get(request, {{"live", true}});
+    if (path == "/v2/health/ready") return get(request, {{"ready", true}});
+    if (!authorized(request)) {
+        add_header(request, "WWW-Authenticate", "Bearer");
+        return send_error(request, 401, "the bearer token is missing or wrong");
+    }
+    if (path == "/v2" || path == "/v2/") return get(request, server_metadata());
+    if (path == "/metrics" && config_.metrics) return send_metrics(request);
+    constexpr std::string_view kModels = "/v2/models/";
+    if (path.starts_with(kModels)) return handle_model(request, path.substr(kModels.size()));
+    send_error(request, 404, "there is nothing at this path");
+}
+
+void Service::replace(std::shared_ptr<Models> models, const std::string& token) {
+    models_ = std::move(models);
+    token_ = token;
+    metrics_.reload(true);
+}
+
+void Service::stop() {
+    stopping_ = true;
+    end_if_idle();
+}
+
+bool Service::authorized(evhttp_request* request) const {
+    if (token_.empty()) return true;
+    constexpr std::string_view kScheme = "Bearer ";
+    const auto given = header_of(request, "Authorization");
+    return given.starts_with(kScheme) && same_secret(given.substr(kScheme.size()), token_);
+}
+
+void Service::handle_model(evhttp_request* request, std::string_view rest) {
+    const auto slash = rest.find('/');
+    const std::string name(rest.substr(0, slash));
+    std::string_view verb = slash == std::string_view::npos ? "" : rest.substr(slash);
+    Model* model = models_->find(name);
+    if (model == nullptr) return send_error(request, 404, "there is no model " + name);
+    constexpr std::string_view kVersions = "/versions/";
+    if (verb.starts_with(kVersions)) {
+        verb.remove_prefix(kVersions.size());
+        const auto end = verb.find('/');
+        if (verb.substr(0, end) != model->bundle.description.version) {
+            return send_error(request, 404, name + " has no such version");
+        }
+        verb = end == std::string_view::npos ? "" : verb.substr(end);
+    }
+    if (verb.empty()) return get(request, model_metadata(*model));
+    if (verb == "/ready") return get(request, {{"name", name}, {"ready", true}});
+    if (verb == "/infer") return infer(request, *model);
+    send_error(request, 404, "there is nothing at this path");
+}
+
+void Service::get(evhttp_request* request, const Json& body) {
+    const auto method = evhttp_request_get_command(request);
+    if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD) {
+        return send(request, 200, dump(body));
+    }
+    add_header(request, "Allow", "GET, HEAD");
+    send_error(request, 405, "use GET");
+}
+
+void Service::send_metrics(evhttp_request* request) {
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
+        add_header(request, "Allow", "GET");
+        return send_error(request, 405, "use GET");
+    }
+    const Gauges gauges{worker_.waiting(), connections_.size()};
+    send(request, 200, metrics_.render(*models_, gauges), kMetricsType);
+}
+
+void Service::refuse(evhttp_request* request, const Model& model, int status,
+                     const std::string& message) {
+    metrics_.count(model.bundle.description.name, status);
+    send_error(request, status, message);
+}
+
+void Service::infer(evhttp_request* request, Model& model) {
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
+        add_header(request, "Allow", "POST");
+        return send_error(request, 405, "use POST");
+    }
+    const auto encoding = header_of(request, "Content-Encoding");
+    if (!encoding.empty() && encoding != "identity") {
+        return refuse(request, model, 415, "compressed requests are not supported");
+    }
+    evbuffer* input = evhttp_request_get_input_buffer(request);
+    const std::size_t size = evbuffer_get_length(input);
+    const auto& description = model.bundle.description;
+    if (size > request_limit(description)) {
+        return refuse(request, model, 413, "the request is too large for this model");
+    }
+    const auto json_size = json_size_of(request);
+    if (!json_size) return refuse(request, model, 400, json_size.error().message);
+    const auto* bytes = reinterpret_cast<const char*>(evbuffer_pullup(input, -1));
+    auto parsed = parse_infer({bytes == nullptr ? "" : bytes, size}, description, *json_size);
+    if (!parsed) return refuse(request, model, 400, parsed.error().message);
+    submit(request, model, std::move(*parsed));
+}
+
+void Service::submit(evhttp_request* request, Model& model, InferRequest parsed) {
+    const auto id = ++last_id_;
+    const auto now = Clock::now();
+    const auto limit = std::min<std::chrono::microseconds>(
+        config_.deadline, parsed.timeout.value_or(config_.deadline));
+    // The job keeps all models of its time, and their libraries.
+    Job job{id, {models_, &model}, std::move(parsed), now, now + limit};
+    if (!worker_.submit(std::move(job))) {
+        add_header(request, "Retry-After", "1");
+        return refuse(request, model, 503, "the queue is full");
+    }
+    if (waiting_.empty()) {
+        constexpr timeval kTick{0, 50000};
+        event_add(tick_.get(), &kTick);
+    }
+    waiting_[id] = request;
+    connections_.begin(request);
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_close, this);
+}
+
+void Service::on_wake(evutil_socket_t, short, void* context) {
+    static_cast<Service*>(context)->answer_all();
+}
+
+void Service::on_tick(evutil_socket_t, short, void* context) {
+    static_cast<Service*>(context)->worker_.expire(Clock::now());
+}
+
+void Service::answer_all() {
+    wake_.clear();
+    for (const auto& each : worker_.collect()) {
+        const auto& name = each.model->bundle.description.name;
+        metrics_.count(name, each.status);
+        metrics_.time(name, each.waited, each.ran);
+        if (each.status == 500) {
+            log_line("error", "inference failed", {{"model", name}, {"answer", each.answer.body}});
+        }
+        const auto found = waiting_.find(each.id);
+        if (found == waiting_.end()) continue;  // the client left
+        evhttp_request* request = found->second;
+        waiting_.erase(found);
+        answer(request, each);
+    }
+    if (waiting_.empty()) event_del(tick_.get());
+    end_if_idle();
+}
+
+void Service::answer(evhttp_request* request, const Answer& answer) {
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), nullptr, nullptr);
+    connections_.end(request);
+    if (!answer.answer.json_size) return send(request, answer.status, answer.answer.body);
+    add_header(request, kBinaryHeader, std::to_string(*answer.answer.json_size));
+    send(request, answer.status, answer.answer.body, "application/octet-stream");
+}
+
+// The library frees the requests of a closed connection.
+void Service::on_close(evhttp_connection* connection, void* context) {
+    auto* self = static_cast<Service*>(context);
+    std::erase_if(self->waiting_, [&](const auto& entry) {
+        if (evhttp_request_get_connection(entry.second) != connection) return false;
+        self->worker_.cancel(entry.first);
+        return true;
+    });
+    self->end_if_idle();
+}
+
+void Service::end_if_idle() {
+    if (!stopping_ || !waiting_.empty()) return;
+    // Time for the last answers to leave.
+    const timeval soon{0, 100000};
+    event_base_loopexit(base_, &soon);
+}
+
+std::size_t body_limit(const Models& models) {
+    std::size_t most = 1 << 16;
+    for (const auto& model : models.all()) {
+        most = std::max(most, request_limit(model->bundle.description));
+    }
+    return most;
+}
+
+}  // namespace inferd

@@ -1,0 +1,68 @@
+// What is answered at which path; inference runs beside the event loop.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "config.hpp"
+#include "connections.hpp"
+#include "http.hpp"
+#include "metrics.hpp"
+#include "models.hpp"
+#include "worker.hpp"
+
+namespace inferd {
+
+class Service {
+  public:
+    Service(const Config& config, std::shared_ptr<Models> models, event_base* base,
+            Connections& connections);
+
+    void handle(evhttp_request* request);
+    // From now on these; what runs, ends with the models it began with.
+    void replace(std::shared_ptr<Models> models, const std::string& token);
+    void reload_failed() { metrics_.reload(false); }
+    // Takes no more requests; the loop ends when all are answered.
+    void stop();
+    bool idle() const { return waiting_.empty(); }
+
+  private:
+    bool authorized(evhttp_request* request) const;
+    void handle_model(evhttp_request* request, std::string_view rest);
+    void get(evhttp_request* request, const Json& body);
+    void send_metrics(evhttp_request* request);
+    void infer(evhttp_request* request, Model& model);
+    void submit(evhttp_request* request, Model& model, InferRequest parsed);
+    // Counts and answers an infer request that the model does not see.
+    void refuse(evhttp_request* request, const Model& model, int status,
+                const std::string& message);
+    void answer_all();
+    void answer(evhttp_request* request, const Answer& answer);
+    void end_if_idle();
+    static void on_wake(evutil_socket_t, short, void* context);
+    static void on_tick(evutil_socket_t, short, void* context);
+    static void on_close(evhttp_connection* connection, void* context);
+
+    const Config config_;
+    std::string token_;
+    std::shared_ptr<Models> models_;
+    event_base* base_;
+    Connections& connections_;
+    Metrics metrics_;
+    EventFd wake_;
+    Event woken_;
+    Event tick_;
+    std::map<std::uint64_t, evhttp_request*> waiting_;
+    std::uint64_t last_id_ = 0;
+    bool stopping_ = false;
+    Worker worker_;  // ends first: it wakes the others
+};
+
+// Most bytes that a request for any of the models may have.
+std::size_t body_limit(const Models& models);
+
+}  // namespace inferd

@@ -1,0 +1,276 @@
+"""inferd as a service: metrics, a token, reloads, systemd's protocols, load and slow clients."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import jsonschema
+import pytest
+import yaml
+from inferd_host import ENVIRONMENT, FIXTURES, ROOT, Inferd, Running
+
+pytestmark = pytest.mark.inferd
+
+FLOAT = FIXTURES / "good-float"
+PATH = "/v2/models/fixture/infer"
+X = {"inputs": [{"name": "x0", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def metrics(server: Running) -> dict[str, float]:
+    """Series → value."""
+    answer = server.client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_metrics(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([FLOAT])) as server:
+        for _ in range(3):
+            assert server.client.post(PATH, json=X).is_success
+        assert server.client.post(PATH, json={}).status_code == 400
+        found = metrics(server)
+        assert server.client.post("/metrics").status_code == 405
+    assert found['inferd_requests_total{model="fixture",code="200"}'] == 3
+    assert found['inferd_requests_total{model="fixture",code="400"}'] == 1
+    for name in ("inferd_queue_seconds", "inferd_inference_seconds"):
+        assert found[f'{name}_count{{model="fixture"}}'] == 3
+        assert found[f'{name}_bucket{{model="fixture",le="+Inf"}}'] == 3
+        assert 0 < found[f'{name}_sum{{model="fixture"}}'] < 10
+    assert found['inferd_model_load_seconds{model="fixture"}'] > 0
+    assert found["process_resident_memory_bytes"] > 1 << 20
+    assert abs(found["process_start_time_seconds"] - time.time()) < 60
+    (info,) = [name for name in found if name.startswith("inferd_model_info")]
+    assert 'provider="CPUExecutionProvider"' in info
+    assert 'digest="sha256:' in info
+
+
+def test_metrics_can_be_off(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([FLOAT], metrics=False)) as server:
+        assert server.client.get("/metrics").status_code == 404
+
+
+def test_a_token(inferd: Inferd) -> None:
+    token = inferd.folder / "token"
+    token.write_text("a secret of this test\n")
+    with inferd.serve(inferd.configure([FLOAT], token_file=str(token))) as server:
+        assert server.client.get("/v2/health/ready").is_success
+        for given in (None, "Bearer", "Bearer x", "Basic a secret of this test",
+                      "Bearer a secret of this tesT", "Bearer a secret of this test2"):  # fmt: skip
+            headers = {} if given is None else {"Authorization": given}
+            for path in ("/metrics", "/v2", "/v2/models/fixture"):
+                answer = server.client.get(path, headers=headers)
+                assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        headers = {"Authorization": "Bearer a secret of this test"}
+        assert server.client.post(PATH, json=X, headers=headers).is_success
+        server.process.terminate()
+        output, _ = server.process.communicate(timeout=10)
+        assert "secret" not in output
+
+
+@pytest.mark.parametrize("content", ["", "short\n", "x" * 5000])
+def test_a_token_that_is_none(inferd: Inferd, content: str) -> None:
+    token = inferd.folder / "token"
+    token.write_text(content)
+    config = inferd.configure([FLOAT], token_file=str(token))
+    result = inferd.run("serve", "--config", config)
+    assert result.returncode == 2
+    assert result.stderr.endswith(f"{token}: a token has 16 to 4096 characters\n")
+
+
+def bundle_of(inferd: Inferd, version: str) -> Path:
+    folder = inferd.folder / "bundle"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(FLOAT, folder)
+    path = folder / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
+    return folder
+
+
+def reload(server: Running, result: str) -> None:
+    key = f'inferd_reloads_total{{result="{result}"}}'
+    before = metrics(server)[key]
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: metrics(server)[key] == before + 1)
+
+
+def test_a_reload_and_one_that_is_rolled_back(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([bundle_of(inferd, "1.0.0")])) as server:
+        assert server.client.get("/v2/models/fixture").json()["versions"] == ["1.0.0"]
+        folder = bundle_of(inferd, "2.0.0")
+        reload(server, "success")
+        assert server.client.get("/v2/models/fixture").json()["versions"] == ["2.0.0"]
+        assert server.client.post(PATH, json=X).is_success
+
+        bundle_of(inferd, "3.0.0")
+        (folder / "model.onnx").write_bytes(b"damaged")
+        reload(server, "failure")
+        assert server.client.get("/v2/models/fixture").json()["versions"] == ["2.0.0"]
+        assert server.client.post(PATH, json=X).is_success
+
+        damage_golden(bundle_of(inferd, "4.0.0"))
+        reload(server, "failure")
+        assert server.client.get("/v2/models/fixture").json()["versions"] == ["2.0.0"]
+        server.process.terminate()
+        output, _ = server.process.communicate(timeout=10)
+    reasons = [json.loads(line).get("reason") for line in output.splitlines()]
+    assert "fixture: its selftest failed" in reasons
+
+
+def damage_golden(folder: Path) -> None:
+    """Another last number, and digests that say so: only running the model tells."""
+    import hashlib
+
+    golden = bytearray((folder / "golden.safetensors").read_bytes())
+    golden[-2:] = b"\x40\x41"
+    (folder / "golden.safetensors").write_bytes(golden)
+    description = json.loads((folder / "bundle.json").read_text())
+    digest = hashlib.sha256(golden).hexdigest()
+    description["files"]["golden.safetensors"]["sha256"] = digest
+    (folder / "bundle.json").write_text(json.dumps(description))
+
+
+def test_reloads_under_load_lose_no_request(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([bundle_of(inferd, "1.0.0")])) as server:
+        for turn in range(5):
+            server.process.send_signal(signal.SIGHUP)
+            for _ in range(20):
+                answer = server.client.post(PATH, json=X)
+                assert answer.status_code == 200, (turn, answer.text)
+        wait_for(lambda: metrics(server)['inferd_reloads_total{result="success"}'] >= 1)
+
+
+def test_systemd(inferd: Inferd) -> None:
+    """Readiness, watchdog, reload, stop and a socket that is already open."""
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.socket() as listener,
+    ):
+        manager.bind(str(inferd.folder / "notify"))
+        manager.settimeout(30)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = listener.getsockname()
+        # As systemd does: the socket as the third descriptor, the variables of sd_listen_fds(3).
+        script = 'export LISTEN_PID=$$; exec "$0" serve --config "$1" 3<&"$2"'
+        config = inferd.configure([FLOAT], listen="192.0.2.1:8080")
+        process = subprocess.Popen(
+            ["bash", "-c", script, inferd.program, config, str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **ENVIRONMENT, "LISTEN_FDS": "1", "WATCHDOG_USEC": "400000",
+                 "NOTIFY_SOCKET": str(inferd.folder / "notify")},
+        )  # fmt: skip
+        try:
+            assert manager.recv(4096) == b"READY=1"
+            assert [manager.recv(4096) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+            url = f"http://{address[0]}:{address[1]}/v2/health/live"
+            assert httpx.get(url).json() == {"live": True}
+            process.send_signal(signal.SIGHUP)
+            said = {manager.recv(4096).split(b"\n")[0] for _ in range(6)}
+            assert {b"RELOADING=1", b"READY=1", b"WATCHDOG=1"} >= said
+            process.terminate()
+            wait_for(lambda: manager.recv(4096) == b"STOPPING=1")
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def connections(server: Running, count: int):
+    host, port = server.address.split(":")
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            for _ in range(count)
+        ]
+
+
+def test_no_more_connections_than_allowed(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([FLOAT], connections=8)) as server:
+        with connections(server, 40) as many:
+            many[0].sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert many[0].recv(4096).startswith(b"HTTP/1.1 200 ")
+            folder = Path(f"/proc/{server.process.pid}/fd")
+            sockets = [p for p in folder.iterdir() if "socket" in str(p.readlink())]
+            assert len(sockets) <= 8 + 6
+        wait_for(lambda: server.client.get("/v2/health/live").is_success)
+
+
+def test_a_client_that_sends_on_gets_the_answer(inferd: Inferd) -> None:
+    """It is refused at once, and only then reads what it was told."""
+    head = b"POST " + PATH.encode() + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n"
+    with inferd.serve(inferd.configure([FLOAT])) as server:
+        for data in (head + b" " * 20_000_000, b"GET / HTTP/1.1\r\nX: " + b"a" * 3_000_000):
+            with connections(server, 1) as (connection,):
+                with contextlib.suppress(TimeoutError):
+                    connection.settimeout(10)
+                    connection.sendall(data)
+                answer = connection.recv(4096)
+                assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
+
+
+def test_deadlines(inferd: Inferd) -> None:
+    slow = {**X, "parameters": {"timeout": 1}}
+    with inferd.serve(inferd.configure([FLOAT])) as server:
+        answer = server.client.post(PATH, json=slow)
+        assert answer.status_code == 504
+        assert answer.json() == {"error": "the deadline passed before the model was free"}
+        assert server.client.post(PATH, json=X).is_success
+        assert metrics(server)['inferd_requests_total{model="fixture",code="504"}'] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("queue", 0, "queue must be 1 to 100000"),
+        ("connections", "many", "connections must be 1 to 10000"),
+        ("deadline_ms", 3600001, "deadline_ms must be 1 to 3600000"),
+        ("metrics", 1, "metrics must be true or false"),
+        ("token_file", 7, "token_file must be a path, or null"),
+    ],
+)
+def test_limits_that_are_none(inferd: Inferd, key: str, value: object, message: str) -> None:
+    config = inferd.configure([FLOAT], **{key: value})
+    result = inferd.run("selftest", "--config", config)
+    assert (result.returncode, result.stderr) == (2, f"inferd: {config}: {message}\n")
+
+
+def test_the_openapi_file_is_what_is_answered(inferd: Inferd) -> None:
+    document = yaml.safe_load((ROOT / "inferd" / "openapi.yaml").read_text())
+
+    def check(answer: httpx.Response, responses: dict) -> None:
+        response = responses[str(answer.status_code)]
+        if "$ref" in response:
+            response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+        if (schema := response["content"].get("application/json", {}).get("schema")) is not None:
+            rooted = {**schema, "components": document["components"]}
+            jsonschema.Draft202012Validator(rooted).validate(answer.json())
+
+    with inferd.serve(inferd.configure([FLOAT])) as server:
+        for path, operations in document["paths"].items():
+            if "get" in operations:
+                for name in ("fixture", "other"):
+                    answer = server.client.get(path.format(name=name))
+                    check(answer, operations["get"]["responses"])
+        responses = document["paths"]["/v2/models/{name}/infer"]["post"]["responses"]
+        for body, status in ((X, 200), ({}, 400), ({"inputs": [" " * 200000]}, 413)):
+            answer = server.client.post(PATH, json=body)
+            assert answer.status_code == status
+            check(answer, responses)
