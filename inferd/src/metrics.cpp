@@ -1,16 +1,16 @@
 #include "metrics.hpp"
 
 #include <algorithm>
-#include <charconv>
+#include <cstdio>
 
 namespace inferd {
 namespace {
 
-// As short as it reads back the same, whatever the locale.
+// The locale is never set, so it has a point. std::to_chars would bring tables of 100 KB with it.
 std::string number(double value) {
     std::array<char, 40> buffer{};
-    const auto [end, failed] = std::to_chars(buffer.begin(), buffer.end(), value);
-    return failed == std::errc() ? std::string(buffer.data(), end) : "0";
+    std::snprintf(buffer.data(), buffer.size(), "%.15g", value);
+    return buffer.data();
 }
 
 std::string label(const std::string& name, const std::string& value) {

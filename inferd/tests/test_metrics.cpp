@@ -12,7 +12,7 @@ TEST_CASE("a histogram counts all up to each bound") {
     for (const double value : {0.0001, 0.0002, 0.3, 99.0}) histogram.add(Seconds(value));
     std::string text;
     histogram.write(text, "t", "m=\"x\"");
-    CHECK(text.find("t_bucket{m=\"x\",le=\"1e-04\"} 1\n") != std::string::npos);
+    CHECK(text.find("t_bucket{m=\"x\",le=\"0.0001\"} 1\n") != std::string::npos);
     CHECK(text.find("t_bucket{m=\"x\",le=\"0.00025\"} 2\n") != std::string::npos);
     CHECK(text.find("t_bucket{m=\"x\",le=\"0.25\"} 2\n") != std::string::npos);
     CHECK(text.find("t_bucket{m=\"x\",le=\"10\"} 3\n") != std::string::npos);
