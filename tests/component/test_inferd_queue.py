@@ -82,7 +82,7 @@ def read(connection: socket.socket) -> tuple[int, bytes]:
 
 
 def test_a_full_queue_and_a_stop_with_requests_waiting(inferd: Inferd, bundle: Path) -> None:
-    with inferd.serve(inferd.configure([bundle])) as server:
+    with inferd.serve(inferd.configure([bundle], deadline_ms=600_000)) as server:
         connections = send_all(server)
         assert server.client.get("/v2/health/live").status_code == 200
         server.process.send_signal(signal.SIGTERM)
