@@ -31,7 +31,8 @@ def fetcher(tmp_path: Path) -> Fetcher:
 
 
 @pytest.mark.parametrize(
-    ("name", "most_bytes"), [("digits", 8_500), ("magika", 900_000), ("pulsevad", 9_500)]
+    ("name", "most_bytes"),
+    [("digits", 8_500), ("magika", 900_000), ("pulsevad", 9_500), ("silero-vad", 660_000)],
 )
 def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     source = make_catalog().bundle_source(name)
