@@ -39,6 +39,8 @@ boot_option = click.option(
 )  # fmt: skip
 TIMEOUT = 900.0
 """Seconds for all tests of one machine."""
+TEXT_TIMEOUT = 2400.0
+"""The same where a language model is among them: a token takes seconds on a busy host."""
 
 
 @click.command()
@@ -176,7 +178,7 @@ def _pytest(
     log = artifacts.folder / "tests.log"
     with app.log.task(f"test {base.machine}"):
         done = run(command, env={"PYTHONDONTWRITEBYTECODE": "1"}, log=log, check=False,
-                   timeout=TIMEOUT)  # fmt: skip
+                   timeout=TEXT_TIMEOUT if artifacts.text_listen else TIMEOUT)  # fmt: skip
     if not junit.is_file():
         raise BuildError(f"pytest ended with exit code {done.exit_code}, see {log}")
     result = read_junit(junit, base)
