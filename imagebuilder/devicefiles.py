@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +47,7 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         "format": 1,
         "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
         "metrics": build.manifest.server.metrics,
+        **dataclasses.asdict(build.manifest.server.limits),
         "state": device.SERVER_STATE_PATH,
         "runtimes": dict(libraries),
         "models": [

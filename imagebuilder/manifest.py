@@ -56,11 +56,21 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """How many requests may wait and connections may be open; how long, in ms, a request waits."""
+
+    queue: int
+    connections: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Server(Address):
     """The inference server's address, what it shows, and where the text server listens."""
 
     metrics: bool
     text: Address
+    limits: ServerLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +184,11 @@ def _manifest(file: YamlFile) -> Manifest:
             server.get("listen", LISTEN),
             server.get("metrics", True),
             Address(server.get("text", {}).get("listen", TEXT_LISTEN)),
+            ServerLimits(
+                server.get("queue", 64),
+                server.get("connections", 256),
+                server.get("deadline_ms", 10000),
+            ),
         ),
         image=_image(data.get("image", {}), data["name"], folder),
         kernel=_kernel(data.get("kernel", {}), folder),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.errors import UserError
-from imagebuilder.manifest import Manifest, load_manifest
+from imagebuilder.manifest import Manifest, ServerLimits, load_manifest
 
 GOOD = """\
 format: 1
@@ -55,7 +55,7 @@ def test_everything_of_the_design_is_read(tmp_path: Path) -> None:
     limits: {memory: 8MiB}
 compatible: acme-doorbell
 search: [./machines]
-server: {listen: "0.0.0.0:9000", metrics: false}
+server: {listen: "0.0.0.0:9000", metrics: false, queue: 8, deadline_ms: 500}
 image:
   hostname: bell
   outputs: [disk]
@@ -73,6 +73,7 @@ debian: {suite: trixie, packages: [htop]}
     assert (model.device, model.threads, model.memory_limit) == ("npu", 2, 8 << 20)
     assert (manifest.server.host, manifest.server.port) == ("0.0.0.0", 9000)
     assert not manifest.server.loopback
+    assert manifest.server.limits == ServerLimits(8, 256, 500)
     assert manifest.image.files[0].mode == 0o755
     assert manifest.image.storage.models == 160 << 20
     assert manifest.yocto.layers == (tmp_path / "../meta-acme",)
