@@ -50,7 +50,10 @@ def place(
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A copied result: the step's folder it came from, and how the copy can be recognized."""
+    """A copied result: the file it came from, whose path holds the step's fingerprint.
+
+    Size and time tell whether the copy is still the one that was made.
+    """
 
     source: str
     size: int
@@ -68,14 +71,14 @@ def _read_known(folder: Path) -> dict[str, Placed]:
 
 def _place(source: Path, target: Path, known: Placed | None) -> Placed:
     # A copy, not a link: a guest that writes to the image must not change the cache.
-    if known and target.is_file() and known.source == source.parent.name:
+    if known and target.is_file() and known.source == str(source):
         status = target.stat()
         if (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
             return known
     with new_file(target) as temporary:
         shutil.copyfile(source, temporary)
     status = target.stat()
-    return Placed(source.parent.name, status.st_size, status.st_mtime_ns, sha256_file(target))
+    return Placed(str(source), status.st_size, status.st_mtime_ns, sha256_file(target))
 
 
 def _describe(
