@@ -17,7 +17,7 @@ engine_option = click.option(
     help="What builds the image.",
 )  # fmt: skip
 locked_option = click.option(
-    "--locked", is_flag=True, help="Use exactly what the lock pins; never quantize again."
+    "--locked", is_flag=True, help="Use exactly what the lock pins, or fail."
 )
 output_option = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER",
