@@ -20,7 +20,7 @@ from imagebuilder.catalog import make_catalog, shipped
 MACHINE, SERIES = "qemuarm64", "wrynose"
 IMAGES = {"imagebuilder-image", "imagebuilder-image-debug"}
 BUNDLE = {"model-bundle-digits-ort", "packagegroup-imagebuilder-inference"}
-"""OE packs a package group again, without building anything, when a package that it names is new."""
+"""OE packs a package group again, and builds nothing, when a package that it names is new."""
 MANIFEST = f"""\
 format: 1
 name: signatures
