@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -39,7 +40,8 @@ class Console:
 
     def tail(self) -> tuple[str, ...]:
         """The last lines."""
-        return tuple(self._tail)
+        with self.changed:
+            return tuple(self._tail)
 
     def text(self) -> str:
         """All that was kept."""
@@ -51,7 +53,8 @@ class Console:
 
     def _read(self, stream: IO[bytes]) -> None:
         kept = 0
-        with self._log.open("wb") as log:
+        # The stream is closed with the guest, whatever that may still have to say.
+        with self._log.open("wb") as log, contextlib.suppress(ValueError):
             while line := stream.readline(MAX_LINE):
                 if kept < MAX_LOG:
                     log.write(line)
@@ -65,7 +68,8 @@ class Console:
     def _take(self, line: str) -> None:
         if not line:
             return
-        self._tail.append(line)
+        with self.changed:
+            self._tail.append(line)
         _, found, stage = line.partition(device.MARKER)
         failed = found and stage.startswith(device.FAILED)
         if not (found or PANIC.search(line)):

@@ -12,7 +12,7 @@ from imagebuilder.artifact import Artifact, Artifacts
 from imagebuilder.catalog import make_catalog
 from imagebuilder.errors import UserError
 from imagebuilder.target import qemu as target_qemu
-from imagebuilder.target.console import MAX_LOG
+from imagebuilder.target.console import MAX_LOG, Console
 from imagebuilder.target.qemu import Guest, QemuTarget, TargetFailed, booted
 
 
@@ -85,6 +85,19 @@ def test_a_flood_fills_neither_memory_nor_disk(tmp_path: Path, monkeypatch) -> N
         tmp_path, "yes 'x x x x x x x x x x x x x x x x x x x x'"
     )
     assert (tmp_path / "logs" / "console.log").stat().st_size <= MAX_LOG + 4096
+
+
+def test_a_console_that_is_closed_in_the_middle(tmp_path: Path) -> None:
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        console = Console(process.stdout, tmp_path / "console.log")
+        while not console.tail():
+            time.sleep(0.01)
+        process.stdout.close()
+        process.kill()
+    console.join()
+    assert console.ended
+    assert set(console.tail()) == {"y"}
 
 
 def test_a_missing_qemu(tmp_path: Path) -> None:
