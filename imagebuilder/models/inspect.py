@@ -6,6 +6,7 @@ import collections
 import json
 import math
 import resource
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +15,13 @@ from typing import Any
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.run import run
 
-MEMORY = 4 << 30
-"""Bytes of address space for parsing; the files themselves may have 2 GiB (protobuf's limit)."""
-CPU_SECONDS = 60
+MEMORY = 1 << 30
+"""Bytes of address space for parsing a model of at most `SMALL` bytes."""
+CPU_SECONDS = 5
+"""Seconds of a processor for the same."""
+SMALL = 128 << 20
+WALL_SECONDS = 60
+"""Seconds for the same on a host that is busy with something else."""
 
 ELEMENT_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8}
 """Bytes of an element by onnx.TensorProto.DataType."""
@@ -57,16 +62,26 @@ class ModelInfo:
 def inspect_model(path: Path) -> ModelInfo:
     """Inspect an ONNX file; `UserError` if it is none, is damaged, or is too much to parse."""
     module = [str(sys.executable), "-m", "imagebuilder.models.inspect", str(path.absolute())]
+    # A numerical library reserves address space for each core, which the limit counts.
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        done = run(module, check=False, timeout=2 * CPU_SECONDS)
+        size = path.stat().st_size
+        done = run(module, env=one_thread, check=False, timeout=WALL_SECONDS * share(size))
     except BuildError as error:
         raise UserError(f"{path.name}: takes too long to parse") from error
     if done.exit_code == 0:
         return parse_info(json.loads(done.stdout))
     reasons = done.stderr.decode("utf-8", "replace").strip().splitlines()
     reason = reasons[-1] if reasons and done.exit_code == 2 else "it cannot be parsed"
+    if done.exit_code == -signal.SIGXCPU:
+        reason = "it takes too long to parse"
     hint = "a model in the ONNX format is needed"
     raise UserError(f"{path.name}: not a valid ONNX model: {reason}", hint=hint)
+
+
+def share(size: int) -> int:
+    """How many times the limits of a small model one of `size` bytes gets, at least 1."""
+    return -(-max(size, 1) // SMALL)
 
 
 def parse_info(data: dict[str, Any]) -> ModelInfo:
@@ -80,8 +95,10 @@ def parse_info(data: dict[str, Any]) -> ModelInfo:
 
 def main(path: Path) -> int:
     """Parse one file within limits and print what is in it as JSON."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    times = share(path.stat().st_size)
+    resource.setrlimit(resource.RLIMIT_AS, (times * MEMORY, times * MEMORY))
+    # The hard limit kills; the soft one, a second before it, says why.
+    resource.setrlimit(resource.RLIMIT_CPU, (times * CPU_SECONDS, times * CPU_SECONDS + 1))
     import onnx
 
     try:

@@ -1,6 +1,9 @@
 """Models: the pure parts, and what unfit models and data lead to."""
 
 import dataclasses
+import os
+import random
+import resource
 import shutil
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.build import check_model
 from imagebuilder.models.data import load_split
 from imagebuilder.models.evaluate import check_floor
-from imagebuilder.models.inspect import ModelInfo, Port, inspect_model, peak
+from imagebuilder.models.inspect import SMALL, ModelInfo, Port, inspect_model, peak, share
 from imagebuilder.models.metrics import wilson
 from imagebuilder.models.runner import spread
 
@@ -157,6 +160,71 @@ def test_gigantic_shapes_do_not_hurt(tmp_path: Path) -> None:
     )  # fmt: skip
     onnx.save(helper.make_model(graph), tmp_path / "x.onnx")
     assert inspect_model(tmp_path / "x.onnx").activation_bytes > 1 << 80
+
+
+HOSTILE = {
+    "cycle": helper.make_graph(
+        [helper.make_node("Relu", ["b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])],
+        "g", [], [helper.make_tensor_value_info("b", 1, [1])],
+    ),
+    "weights elsewhere": helper.make_graph(
+        [helper.make_node("Relu", ["w"], ["y"])], "g", [],
+        [helper.make_tensor_value_info("y", 1, [1])],
+        [onnx.TensorProto(
+            name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL,
+            external_data=[onnx.StringStringEntryProto(key="location", value="../secret")],
+        )],
+    ),
+    "a weight of no bytes": helper.make_graph(
+        [helper.make_node("Relu", ["w"], ["y"])], "g", [],
+        [helper.make_tensor_value_info("y", 1, [1])],
+        [onnx.TensorProto(name="w", data_type=1, dims=[1 << 40, 1 << 40])],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("graph", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_model_is_refused_within_limits(tmp_path: Path, graph: onnx.GraphProto) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with pytest.raises(UserError, match=r"x\.onnx: not a valid ONNX model"):
+        inspect_model(path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 6
+
+
+def test_limits_grow_with_the_file() -> None:
+    assert [share(size) for size in (0, SMALL, SMALL + 1, 2 << 30)] == [1, 1, 2, 16]
+
+
+def test_mutated_models_do_not_crash_the_builder(tmp_path: Path) -> None:
+    good = FIXTURE.read_bytes()
+    path = tmp_path / "x.onnx"
+    for seed in range(int(os.environ.get("IMAGEBUILDER_MUTATIONS", "12"))):
+        path.write_bytes(mutated(good, random.Random(seed)))
+        said = verdict(path)
+        assert said == "valid" or said.startswith("x.onnx: not a valid ONNX model: "), seed
+
+
+def verdict(path: Path) -> str:
+    try:
+        inspect_model(path)
+    except UserError as error:
+        return str(error)
+    return "valid"
+
+
+def mutated(good: bytes, dice: random.Random) -> bytes:
+    raw = bytearray(good)
+    for _ in range(dice.randint(1, 8)):
+        raw[dice.randrange(len(raw))] = dice.randrange(256)
+    start = dice.randrange(len(raw))
+    piece = bytes(raw[start : start + dice.randint(1, 32)])
+    kind = dice.choice(("keep", "truncate", "repeat", "leave out"))
+    ends = {"keep": raw, "truncate": raw[:start], "repeat": raw[:start] + 3 * piece + raw[start:],
+            "leave out": raw[:start] + raw[start + len(piece):]}  # fmt: skip
+    return bytes(ends[kind])
 
 
 @given(st.floats(0, 100), st.integers(1, 10000))
