@@ -1,0 +1,41 @@
+#include "signature.hpp"
+
+#include <sodium.h>
+
+namespace inferd {
+namespace {
+
+// The bytes of one line of base64 with padding; nothing may stand around it but the line's end.
+template <std::size_t Size>
+bool decode(std::string_view text, std::array<unsigned char, Size>& bytes) {
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    std::size_t length = 0;
+    return sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr, &length,
+                             nullptr, sodium_base64_VARIANT_ORIGINAL) == 0 &&
+           length == Size;
+}
+
+}  // namespace
+
+Result<PublicKey> parse_public_key(std::string_view text) {
+    PublicKey key{};
+    if (!decode(text, key)) return Error{"", "no base64 of a public key of 32 bytes"};
+    return key;
+}
+
+Status check_signature(std::span<const std::byte> signed_bytes, std::string_view signature,
+                       const PublicKey& key) {
+    std::array<unsigned char, crypto_sign_BYTES> bytes{};
+    if (!decode(signature, bytes)) {
+        return Error{"bad-signature", "bundle.sig is no base64 of 64 bytes"};
+    }
+    if (sodium_init() < 0) return Error{"bad-signature", "libsodium does not start"};
+    if (crypto_sign_verify_detached(bytes.data(),
+                                    reinterpret_cast<const unsigned char*>(signed_bytes.data()),
+                                    signed_bytes.size(), key.data()) != 0) {
+        return Error{"wrong-signature", "bundle.sig is not this key's, or bundle.json was changed"};
+    }
+    return std::nullopt;
+}
+
+}  // namespace inferd
