@@ -61,7 +61,15 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
             for model in build.models
             if model.runtime.server == SERVER
         ],
+        **_verify(build),
     }
+
+
+def _verify(build: Build) -> dict[str, Any]:
+    trust = build.trust
+    if trust is None:
+        return {}
+    return {"verify": {"key": trust.key_text(), "minimum_version": trust.minimum_version}}
 
 
 def image_info(build: Build) -> dict[str, Any]:

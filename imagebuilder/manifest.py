@@ -113,6 +113,14 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Verify:
+    """Whose bundles are taken: `key` is a public key's file, `minimum_version` the least one."""
+
+    key: Path
+    minimum_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class YoctoOptions:
     """Only for the engine yocto."""
 
@@ -148,6 +156,7 @@ class Manifest:
     tests: tuple[Path, ...]
     yocto: YoctoOptions
     debian: DebianOptions
+    verify: Verify | None = None
 
     @property
     def folder(self) -> Path:
@@ -201,7 +210,14 @@ def _manifest(file: YamlFile) -> Manifest:
             licenses=tuple(yocto.get("licenses", ())),
         ),
         debian=DebianOptions(debian.get("suite", "trixie"), tuple(debian.get("packages", ()))),
+        verify=_verify(data, folder),
     )
+
+
+def _verify(data: dict[str, Any], folder: Path) -> Verify | None:
+    if "verify" not in data:
+        return None
+    return Verify(folder / data["verify"]["key"], data["verify"].get("minimum_version", 0))
 
 
 def _model(entry: dict[str, Any]) -> ModelRequest:
@@ -289,6 +305,8 @@ def _doubled_paths(file: YamlFile) -> Iterator[Problem]:
 def _own_paths(file: YamlFile) -> Iterator[tuple[Key, str]]:
     """Every path of the manifest that must be a file (or, for tests, a folder) below its folder."""
     image = file.data.get("image", {})
+    if "verify" in file.data:
+        yield ("verify", "key"), file.data["verify"]["key"]
     for index, key_file in enumerate(image.get("ssh", {}).get("authorized_keys", ())):
         yield ("image", "ssh", "authorized_keys", index), key_file
     for index, entry in enumerate(image.get("files", ())):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imagebuilder.accelerator import accelerator_problems
 from imagebuilder.bundle.format import Description
 from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.bundle.signer import Trust
 from imagebuilder.catalog.machine import Machine
 from imagebuilder.catalog.runtime import Runtime, RuntimeTarget
 from imagebuilder.catalog.series import Series
@@ -46,6 +47,7 @@ class Build:
     models: tuple[BuildModel, ...]
     lock: Lock
     series: Series | None = None
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)

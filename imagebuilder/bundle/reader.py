@@ -61,6 +61,12 @@ def open_bundle(folder: Path) -> SealedBundle:
     return _open(folder, strict=False)
 
 
+def bundle_files(bundle: SealedBundle, *, signed: bool) -> dict[str, Path]:
+    """File name → file of all that a device gets, sorted; the signature only where it is asked."""
+    names = sorted({*bundle.description.files, MANIFEST, *((SIGNATURE,) if signed else ())})
+    return {name: bundle.folder / name for name in names}
+
+
 def _open(folder: Path, *, strict: bool) -> SealedBundle:
     path = folder / MANIFEST
     try:

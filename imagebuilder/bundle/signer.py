@@ -1,4 +1,4 @@
-"""Signs `bundle.json` with Ed25519 (RFC 8032) and checks `bundle.sig`."""
+"""Signs `bundle.json` with Ed25519 (RFC 8032), and checks whose a bundle is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import Protocol
 
 from imagebuilder.bundle.errors import BundleError
+from imagebuilder.bundle.reader import MANIFEST, SIGNATURE, SealedBundle
 from imagebuilder.errors import UserError
+from imagebuilder.state import write_if_changed
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose bundles are taken: those that `public_key` (32 bytes) signed, of this version on."""
+
+    public_key: bytes
+    minimum_version: int
+
+    def key_text(self) -> str:
+        """The key in base64."""
+        return base64.b64encode(self.public_key).decode()
 
 
 class Signer(Protocol):
@@ -61,9 +75,44 @@ def read_file_key(path: Path) -> FileKey:
     return FileKey(key.private_bytes_raw())
 
 
+def read_public_key(path: Path) -> bytes:
+    """The 32 bytes of a PEM (SubjectPublicKeyInfo) Ed25519 public key; `UserError` otherwise."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        raw = path.read_bytes()
+        key = load_pem_public_key(raw)
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise UserError(f"{path}: no readable Ed25519 public key in PEM") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise UserError(f"{path}: the key is not Ed25519")
+    return key.public_bytes_raw()
+
+
 def signature_line(signer: Signer, manifest: bytes) -> bytes:
     """What `bundle.sig` holds: base64 of the signature over bundle.json, and a newline."""
     return base64.b64encode(signer.sign(manifest)) + b"\n"
+
+
+def sign_bundle(signer: Signer, bundle: SealedBundle) -> None:
+    """Write `bundle.sig` beside the bundle's description; its digest stays the same."""
+    manifest = (bundle.folder / MANIFEST).read_bytes()
+    write_if_changed(bundle.folder / SIGNATURE, signature_line(signer, manifest))
+
+
+def check_trust(bundle: SealedBundle, trust: Trust) -> None:
+    """`BundleError` unless the bundle is one that is trusted."""
+    try:
+        line = (bundle.folder / SIGNATURE).read_bytes()
+    except OSError as error:
+        raise BundleError("bad-signature", "no regular file bundle.sig") from error
+    check_signature(line, (bundle.folder / MANIFEST).read_bytes(), trust.public_key)
+    version = bundle.description.rollback_version
+    if version < trust.minimum_version:
+        what = f"rollback_version is {version}, the least is {trust.minimum_version}"
+        raise BundleError("too-old", what)
 
 
 def check_signature(line: bytes, manifest: bytes, public_key: bytes) -> None:
@@ -73,8 +122,12 @@ def check_signature(line: bytes, manifest: bytes, public_key: bytes) -> None:
 
     try:
         signature = base64.b64decode(line.removesuffix(b"\n"), validate=True)
-        if base64.b64encode(signature) + b"\n" != line:
+        if len(signature) != 64 or base64.b64encode(signature) != line.removesuffix(b"\n"):
             raise ValueError("not canonical")
+    except (ValueError, binascii.Error) as error:
+        raise BundleError("bad-signature", "bundle.sig is no base64 of 64 bytes") from error
+    try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, manifest)
-    except (ValueError, binascii.Error, InvalidSignature) as error:
-        raise BundleError("bad-signature", "bundle.sig is not the key's signature") from error
+    except InvalidSignature as error:
+        what = "bundle.sig is not this key's, or bundle.json was changed"
+        raise BundleError("wrong-signature", what) from error

@@ -116,6 +116,7 @@ class BundleSource:
     accuracy: AccuracyFloor | None
     checks: tuple[TensorCheck, ...]
     text_checks: tuple[TextGolden, ...] = ()
+    rollback_version: int = 0
 
     @property
     def folder(self) -> Path:
@@ -162,6 +163,7 @@ def _bundle_source(file: YamlFile) -> BundleSource:
             for item in data["checks"]
             if item["kind"] == "text"
         ),
+        rollback_version=data.get("rollback_version", 0),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.bundle.signer import read_file_key, sign_bundle
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
@@ -73,11 +74,21 @@ def _text_facts(info: TextInfo) -> Iterable[tuple[str, str]]:
 
 @command.command()
 @click.argument("models", nargs=-1, required=True)
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Sign the bundles with the Ed25519 private key of this PEM file.",
+)
 @click.pass_obj
-def build(app: App, models: tuple[str, ...]) -> None:
+def build(app: App, models: tuple[str, ...], sign: Path | None) -> None:
     """Optimize, evaluate and seal MODELS: names, or folders with a bundle.yaml."""
+    signer = None if sign is None else read_file_key(sign)
     sources = [_source(app, model) for model in models]
     bundles = [build_bundle(source, app.fetcher) for source in sources]
+    if signer is not None:
+        for bundle in bundles:
+            sign_bundle(signer, bundle)
     rows = [_score_row(source, bundle) for source, bundle in zip(sources, bundles, strict=True)]
     app.log.table(("model", "metric", "before", "after", "samples", "size", "digest"), rows)
     for bundle in bundles:

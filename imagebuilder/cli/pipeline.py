@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from imagebuilder.artifact import Artifacts
 from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.bundle.signer import Trust, check_trust, read_public_key
 from imagebuilder.catalog import Catalog
 from imagebuilder.catalog.bundle_source import BundleSource
 from imagebuilder.catalog.machine import Machine
@@ -37,6 +38,7 @@ class Asked:
     sources: tuple[BundleSource, ...]
     engine: str
     series: Series | None
+    trust: Trust | None = None
 
     @property
     def choice(self) -> Choice:
@@ -73,9 +75,33 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
         except UserError as error:
             problems += [p if p.location else manifest.problem(("yocto", "series"), p.what, p.hint)
                          for p in error.problems]  # fmt: skip
+    trust = None
+    try:
+        trust = _trust(manifest)
+    except UserError as error:
+        problems += [manifest.problem(("verify", "key"), p.what) for p in error.problems]
     if problems or found is None:
         raise UserError(*problems)
-    return Asked(manifest, catalog, found, tuple(sources), engine, series)
+    return Asked(manifest, catalog, found, tuple(sources), engine, series, trust)
+
+
+def _trust(manifest: Manifest) -> Trust | None:
+    verify = manifest.verify
+    if verify is None:
+        return None
+    return Trust(read_public_key(verify.key), verify.minimum_version)
+
+
+def _untrusted(asked: Asked, bundles: Sequence[SealedBundle]) -> Iterator[Problem]:
+    if asked.trust is None:
+        return
+    for index, bundle in enumerate(bundles):
+        try:
+            check_trust(bundle, asked.trust)
+        except UserError as error:
+            what = error.problems[0].what
+            hint = f"imagebuilder model build {bundle.description.name} --sign PRIVATE-KEY"
+            yield asked.manifest.problem(("models", index, "bundle"), what, hint)
 
 
 def decide(
@@ -96,6 +122,8 @@ def decide(
 
 def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
     """The build with the models pinned in its lock."""
+    if untrusted := tuple(_untrusted(asked, bundles)):
+        raise UserError(*untrusted)
     models = choose_models(asked.choice, bundles)
     model_pins, data_pins = pins(asked.sources, bundles)
     lock = dataclasses.replace(
@@ -103,8 +131,9 @@ def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
     )
     engine = load_engine(asked.engine)
     build = Build(
-        asked.manifest, asked.machine, asked.engine, engine.variant, models, lock, asked.series
-    )
+        asked.manifest, asked.machine, asked.engine, engine.variant, models, lock, asked.series,
+        asked.trust,
+    )  # fmt: skip
     if problems := tuple(engine.problems(build)):
         raise UserError(*problems)
     return build

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebuilder.bundle.reader import bundle_files
 from imagebuilder.catalog.series import Series
 from imagebuilder.devicefiles import SERVER, image_info, json_text, server_config
 from imagebuilder.kasproject import names
@@ -17,7 +18,6 @@ from imagebuilder.kasproject.problems import own_name
 from imagebuilder.kasproject.settings import fragment_settings, settings, yocto_machine
 from imagebuilder.kasproject.sources import (
     STATIC_LAYERS,
-    bundle_files,
     digest,
     folder_files,
     server_files,
@@ -80,7 +80,7 @@ def _layers(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, byte
     files |= _below(LAYER, dict([_server(ingredients)]))
     files |= _below(f"{LAYER}/sources", operators_file(build))
     for model in build.models:
-        files |= _below(LAYER, _bundle(model))
+        files |= _below(LAYER, _bundle(model, build.trust is not None))
     return files
 
 
@@ -94,7 +94,7 @@ def _server(ingredients: Ingredients) -> tuple[str, bytes]:
     return f"sources/{top}.tar", tarball(top, files)
 
 
-def _bundle(model: BuildModel) -> dict[str, bytes]:
+def _bundle(model: BuildModel, signed: bool) -> dict[str, bytes]:
     description = model.bundle.description
     recipe, version = names.bundle_recipe(description.name), description.version
     top = f"{recipe}-{names.recipe_version(version)}"
@@ -104,9 +104,11 @@ def _bundle(model: BuildModel) -> dict[str, bytes]:
         sha256=model.bundle.digest.removeprefix("sha256:"),
     )
     folder = f"recipes-models/{recipe}"
+    paths = bundle_files(model.bundle, signed=signed)
+    files = {name: path.read_bytes() for name, path in paths.items()}
     return {
         f"{folder}/{recipe}_{names.recipe_version(version)}.bb": text.encode(),
-        f"{folder}/files/{top}.tar": tarball(top, bundle_files(model.bundle)),
+        f"{folder}/files/{top}.tar": tarball(top, files),
     }
 
 

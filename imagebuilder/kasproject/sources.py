@@ -1,4 +1,4 @@
-"""What a project copies: the static layers, inferd, sealed bundles, layers of the user's own."""
+"""What a project copies: the static layers, inferd, layers of the user's own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-from imagebuilder.bundle.reader import SealedBundle
 
 STATIC_LAYERS = ("meta-imagebuilder", "meta-imagebuilder-distro")
 SKIPPED = {".git", "__pycache__", "build"}
@@ -50,8 +48,3 @@ def server_version(files: Mapping[str, bytes]) -> str:
     found = re.search(rb"project\(inferd VERSION ([0-9.]+)", files["CMakeLists.txt"])
     assert found is not None
     return found[1].decode()
-
-
-def bundle_files(bundle: SealedBundle) -> dict[str, bytes]:
-    """All files of a sealed bundle."""
-    return {path.name: path.read_bytes() for path in sorted(bundle.folder.iterdir())}

@@ -120,7 +120,7 @@ def _description(source: BundleSource, optimized: Optimized, folder: Path) -> De
             cpu_features=cpu_features(),
         ),
         files=files,
-        rollback_version=0,
+        rollback_version=source.rollback_version,
         signature=None,
         drift=None,
         ai_bom=None,

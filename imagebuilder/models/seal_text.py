@@ -125,7 +125,7 @@ def _description(
             cpu_features=golden["cpu_features"],
         ),
         files=files,
-        rollback_version=0,
+        rollback_version=source.rollback_version,
         signature=None,
         drift=None,
         ai_bom=None,

@@ -12,10 +12,26 @@ namespace inferd {
 namespace {
 
 constexpr std::uint64_t kMaxDescription = 1 << 20;
+constexpr std::uint64_t kMaxSignature = 1024;
 constexpr std::string_view kManifest = "bundle.json";
 constexpr std::string_view kSignature = "bundle.sig";
 
-Result<Bundle> read(const std::string& folder) {
+std::string_view text_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Status check_signed(const std::string& folder, std::span<const std::byte> manifest,
+                    const PublicKey& key) {
+    const std::string path = folder + "/" + std::string(kSignature);
+    const auto size = regular_file_size(path);
+    if (!size) return Error{"bad-signature", "no regular file bundle.sig"};
+    if (*size > kMaxSignature) return Error{"bad-signature", "bundle.sig is over 1 KiB"};
+    const auto file = MappedFile::open(path);
+    if (!file) return Error{"bad-signature", file.error().message};
+    return check_signature(manifest, text_of(file->bytes()), key);
+}
+
+Result<Bundle> read(const std::string& folder, const std::optional<Trust>& trust) {
     const std::string path = folder + "/" + std::string(kManifest);
     const auto size = regular_file_size(path);
     if (!size) return Error{"missing-manifest", "no regular file bundle.json"};
@@ -23,9 +39,16 @@ Result<Bundle> read(const std::string& folder) {
     const auto file = MappedFile::open(path);
     if (!file) return Error{"missing-manifest", file.error().message};
     const auto bytes = file->bytes();
-    auto description =
-        parse_description({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    if (trust) {
+        if (auto problem = check_signed(folder, bytes, trust->key)) return *problem;
+    }
+    auto description = parse_description(text_of(bytes));
     if (!description) return description.error();
+    if (trust && description->rollback_version < trust->minimum_version) {
+        return Error{"too-old", "rollback_version is " +
+                                    std::to_string(description->rollback_version) +
+                                    ", the least is " + std::to_string(trust->minimum_version)};
+    }
     Sha256 hash;
     hash.update(bytes.data(), bytes.size());
     return Bundle{folder, "sha256:" + hash.hex(), std::move(*description)};
@@ -91,8 +114,8 @@ Result<Description> parse_description(std::string_view text) {
     return read_description(*json);
 }
 
-Result<Bundle> open_bundle(const std::string& folder) {
-    auto bundle = read(folder);
+Result<Bundle> open_bundle(const std::string& folder, const std::optional<Trust>& trust) {
+    auto bundle = read(folder, trust);
     if (!bundle) return located(folder, bundle.error());
     for (auto* check : {check_listing, check_contents, check_goldens}) {
         if (auto problem = check(*bundle)) return located(folder, *problem);

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "golden.hpp"
 #include "result.hpp"
+#include "signature.hpp"
 #include "tensor.hpp"
 
 namespace inferd {
@@ -37,6 +39,7 @@ struct Description {
     std::vector<TensorSpec> outputs;
     std::vector<TensorsCheck> checks;
     std::map<std::string, FileEntry> files;
+    std::uint64_t rollback_version;
 };
 
 struct Bundle {
@@ -45,11 +48,19 @@ struct Bundle {
     Description description;
 };
 
+// Whose bundles are taken: those that the key signed and that are not older than this.
+struct Trust {
+    PublicKey key{};
+    std::uint64_t minimum_version = 0;
+};
+
 // Parses bundle.json; codes `not-json`, `unknown-format`, `schema`, `bad-path`, `unlisted-file`.
 Result<Description> parse_description(std::string_view text);
 
-// Reads and verifies a whole folder; the message begins with the folder and the code.
-Result<Bundle> open_bundle(const std::string& folder);
+// Reads and verifies a whole folder; the message begins with the folder and the code. With `trust`
+// the signature is checked before anything of bundle.json is interpreted.
+Result<Bundle> open_bundle(const std::string& folder,
+                           const std::optional<Trust>& trust = std::nullopt);
 
 // What the golden file of a check must hold.
 GoldenSpec golden_spec(const Description& description, const TensorsCheck& check);

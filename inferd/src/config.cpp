@@ -108,6 +108,21 @@ Status read_limits(const Json& json, Config& config) {
     return std::nullopt;
 }
 
+Status read_trust(const Json& json, Config& config) {
+    const auto given = json.value("verify", Json());
+    if (given.is_null()) return std::nullopt;
+    if (auto problem = known_keys(given, "verify", {"key", "minimum_version"})) return problem;
+    const auto text = given.value("key", Json());
+    const auto least = given.value("minimum_version", Json(0U));
+    const auto key = parse_public_key(text.is_string() ? text.get<std::string>() : "");
+    if (!key) return Error{"", "verify.key: " + key.error().message};
+    if (!least.is_number_unsigned()) {
+        return Error{"", "verify.minimum_version must be a whole number"};
+    }
+    config.trust = Trust{*key, least.get<std::uint64_t>()};
+    return std::nullopt;
+}
+
 Status read_lists(const Json& json, Config& config) {
     const auto runtimes = json.value("runtimes", Json::object());
     if (!runtimes.is_object()) return Error{"", "runtimes must be an object"};
@@ -148,9 +163,10 @@ Status parse_listen(std::string_view text, Config& config) {
 Result<Config> parse_config(std::string_view text) {
     const auto json = parse_json(text, 8);
     if (!json) return json.error();
-    if (auto problem = known_keys(*json, "configuration",
-                                  {"format", "listen", "metrics", "state", "runtimes", "models",
-                                   "queue", "connections", "deadline_ms", "token_file"})) {
+    if (auto problem =
+            known_keys(*json, "configuration",
+                       {"format", "listen", "metrics", "state", "runtimes", "models", "queue",
+                        "connections", "deadline_ms", "token_file", "verify"})) {
         return *problem;
     }
     if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};
@@ -159,6 +175,7 @@ Result<Config> parse_config(std::string_view text) {
     if (!listen.is_string()) return Error{"", "listen must be text"};
     if (auto problem = parse_listen(listen.get<std::string>(), config)) return *problem;
     if (auto problem = read_limits(*json, config)) return *problem;
+    if (auto problem = read_trust(*json, config)) return *problem;
     if (auto problem = read_lists(*json, config)) return *problem;
     return config;
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bundle.hpp"
 #include "result.hpp"
 
 namespace inferd {
@@ -31,6 +32,7 @@ struct Config {
     std::chrono::milliseconds deadline{10000};    // for a request to wait
     std::string token;                            // that clients must show; empty means none
     std::map<std::string, std::string> runtimes;  // name -> path of the library
+    std::optional<Trust> trust;                   // whose bundles are taken; none: anyone's
     std::vector<ModelConfig> models;
 };
 

@@ -9,6 +9,7 @@ namespace inferd {
 namespace {
 
 constexpr std::uint64_t kMaxFile = std::uint64_t{4} << 30;
+constexpr std::uint64_t kMaxVersion = std::uint64_t{1} << 53;
 constexpr std::int64_t kMaxSize = 0x7fffffff;
 
 using Keys = std::initializer_list<std::string_view>;
@@ -179,7 +180,6 @@ void check_small_parts(Reader& reader, const Json& json) {
     if (!origin["cpu_features"].is_array())
         reader.fail("provenance.cpu_features", "must be a list");
     for (const auto& feature : origin["cpu_features"]) reader.text(feature, "provenance");
-    reader.count(json["rollback_version"], "rollback_version", std::uint64_t{1} << 53);
 }
 
 void check_accuracy(Reader& reader, const Json& value) {
@@ -277,7 +277,8 @@ Result<Description> read_description(const Json& json) {
                        read_tensors(reader, json["inputs"], "inputs"),
                        read_tensors(reader, json["outputs"], "outputs"),
                        read_checks(reader, json["checks"]),
-                       read_files(reader, json["files"])};
+                       read_files(reader, json["files"]),
+                       reader.count(json["rollback_version"], "rollback_version", kMaxVersion)};
     if (!is_name(result.name)) reader.fail("name", "is no name");
     if (result.version.empty() || result.version.size() > 64 || !all_of(result.version, ".+~-")) {
         reader.fail("version", "is no version");

@@ -31,7 +31,7 @@ Model* Models::find(const std::string& name) const {
 }
 
 Status Models::add(const Config& config, const ModelConfig& entry) {
-    auto bundle = open_bundle(entry.bundle);
+    auto bundle = open_bundle(entry.bundle, config.trust);
     if (!bundle) return bundle.error();
     const std::string name = bundle->description.name;
     if (find(name) != nullptr) return Error{"", entry.bundle + ": " + name + " is loaded already"};

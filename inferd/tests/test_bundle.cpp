@@ -53,6 +53,33 @@ TEST_CASE("each invalid bundle fails with its code, and each code has a bundle")
     }
 }
 
+// RFC 8032, section 7.1, tests 2 and 3.
+constexpr std::string_view kSignedBy = "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=";
+constexpr std::string_view kOther = "/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU=";
+
+std::string code(const std::filesystem::path& folder, std::string_view key, std::uint64_t least) {
+    const auto bundle = open_bundle(folder.string(), Trust{*parse_public_key(key), least});
+    return bundle ? "good" : bundle.error().code;
+}
+
+TEST_CASE("only bundles that the key signed and that are new enough are taken") {
+    const auto folder = fixtures() / "good-signed";
+    CHECK(code(folder, kSignedBy, 0) == "good");
+    CHECK(code(folder, kSignedBy, 3) == "good");
+    CHECK(code(folder, kSignedBy, 4) == "too-old");
+    CHECK(code(folder, kOther, 0) == "wrong-signature");
+    CHECK(code(fixtures() / "good-float", kSignedBy, 0) == "bad-signature");
+}
+
+TEST_CASE("a signature is checked before anything is interpreted") {
+    const TemporaryFolder folder;
+    std::filesystem::copy(fixtures() / "good-signed", folder.path() / "b");
+    std::ofstream(folder.path() / "b" / "bundle.json") << "not JSON";
+    CHECK(code(folder.path() / "b", kSignedBy, 0) == "wrong-signature");
+    std::ofstream(folder.path() / "b" / "bundle.sig") << std::string(1025, 'A');
+    CHECK(code(folder.path() / "b", kSignedBy, 0) == "bad-signature");
+}
+
 TEST_CASE("bundle.json over 1 MiB is not read") {
     const TemporaryFolder folder;
     std::ofstream(folder.path() / "bundle.json") << std::string((1 << 20) + 1, ' ');

@@ -68,6 +68,24 @@ TEST_CASE("configurations that are refused") {
           "models: memory_limit must be a number of bytes, or null");
 }
 
+TEST_CASE("whose bundles are taken") {
+    const std::string key(43, 'A');
+    const auto config = parse_config("{\"format\": 1, \"verify\": {\"key\": \"" + key +
+                                     "=\", \"minimum_version\": 3}}");
+    REQUIRE(config);
+    REQUIRE(config->trust);
+    CHECK(config->trust->key == PublicKey{});
+    CHECK(config->trust->minimum_version == 3);
+    CHECK_FALSE(parse_config("{\"format\": 1, \"verify\": null}")->trust);
+    const std::string wrong = "verify.key: no base64 of a public key of 32 bytes";
+    for (const auto* text : {"{}", "{\"key\": 1}", "{\"key\": \"AAAA\"}"}) {
+        CHECK(problem("{\"format\": 1, \"verify\": " + std::string(text) + "}") == wrong);
+    }
+    CHECK(problem("{\"format\": 1, \"verify\": {\"kay\": 1}}") == "verify: unknown key kay");
+    CHECK(problem("{\"format\": 1, \"verify\": {\"minimum_version\": -1, \"key\": \"" + key +
+                  "=\"}}") == "verify.minimum_version must be a whole number");
+}
+
 TEST_CASE("addresses that are refused") {
     for (const auto* text : {"", "8080", ":8080", "1.2.3:80", "localhost:80", "1.2.3.4:0",
                              "1.2.3.4:65536", "1.2.3.4:80x", "1.2.3.4:", "[::1]:80"}) {

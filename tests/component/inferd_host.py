@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "bundles"
 HEADERS = {
     "libevent-dev": "event2/http.h",
+    "libsodium-dev": "sodium.h",
     "nlohmann-json3-dev": "nlohmann/json.hpp",
     "doctest-dev": "doctest/doctest.h",
 }

@@ -1,11 +1,18 @@
 """The command line: exit codes, what a person is told, and that nobody sees a traceback."""
 
+import base64
+import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 EXIT_INPUT = 2
 
@@ -95,6 +102,78 @@ def test_schemas_are_printed(tmp_path: Path) -> None:
     assert (
         '"title": "firmware.yaml"' in imagebuilder(tmp_path, "export", "schema", "manifest").stdout
     )
+
+
+TINY = """\
+format: 1
+name: tiny
+version: '1'
+task: other
+license: {code: MIT, weights: MIT}
+source: {path: model.onnx}
+inputs: [{name: x0, dtype: float32, shape: [-1, 3]}]
+outputs: [{name: y, dtype: float32, shape: [-1, 2]}]
+data: {recipe: data.py, evaluation: test}
+accuracy: {metric: top1, min: 1}
+checks: [{kind: tensors, samples: 16}]
+rollback_version: 2
+"""
+RECIPE = """\
+import numpy as np
+def load(split, sources):
+    return {"x0": np.ones((20, 3), np.float32)}, np.arange(20) % 2
+"""
+
+
+def test_signed_models(tmp_path: Path) -> None:
+    run = partial(imagebuilder, tmp_path, IMAGEBUILDER_CACHE=str(tmp_path / "cache"))
+    folder = tmp_path / "models" / "tiny"
+    folder.mkdir(parents=True)
+    fixture = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
+    shutil.copy(fixture / "model.onnx", folder)
+    (folder / "data.py").write_text(RECIPE)
+    (folder / "bundle.yaml").write_text(TINY)
+    key = ed25519.Ed25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    (tmp_path / "key.pub").write_bytes(
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    manifest = tmp_path / "firmware.yaml"
+    text = ("format: 1\nname: f\nversion: '1'\nmachine: qemuarm64\nsearch: [models]\n"
+            "models: [{bundle: tiny}]\nverify: {key: key.pub, minimum_version: %d}\n")  # fmt: skip
+    manifest.write_text(text % 2)
+    done = run("generate", manifest, "--output", "project")
+    assert done.returncode == EXIT_INPUT
+    assert (f"{manifest}:6:11: models[0].bundle: bad-signature: no regular file bundle.sig"
+            in done.stderr)  # fmt: skip
+    assert "imagebuilder model build tiny --sign PRIVATE-KEY" in done.stderr
+    done = run("model", "build", folder, "--sign", "key.pem")
+    assert done.returncode == 0, done.stderr
+    done = run("generate", manifest, "--output", "project")
+    assert done.returncode == 0, done.stderr
+    (config,) = (tmp_path / "project").rglob("inferd.json")
+    raw = key.public_key().public_bytes_raw()
+    assert json.loads(config.read_text())["verify"] == {
+        "key": base64.b64encode(raw).decode(), "minimum_version": 2}  # fmt: skip
+    (bundle,) = (tmp_path / "project").rglob("*tiny*.tar")
+    with tarfile.open(bundle) as archive:
+        assert any(name.endswith("/bundle.sig") for name in archive.getnames())
+    manifest.write_text(text % 3)
+    done = run("generate", manifest, "--output", "project")
+    assert "too-old: rollback_version is 2, the least is 3" in done.stderr
+    (tmp_path / "key.pub").write_text("no key")
+    done = run("validate", manifest)
+    assert done.returncode == EXIT_INPUT
+    assert f"{manifest}:7:10: verify.key: " in done.stderr
+    assert "key.pub: no readable Ed25519 public key in PEM" in done.stderr
 
 
 def test_a_broken_model_is_a_located_error(tmp_path: Path) -> None:

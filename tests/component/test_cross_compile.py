@@ -18,7 +18,7 @@ from imagebuilder.state import default_cache
 pytestmark = pytest.mark.network
 
 ARCH = platform.machine()
-PACKAGES = ("libevent-dev", "nlohmann-json3-dev", "libonnxruntime-dev")
+PACKAGES = ("libevent-dev", "libonnxruntime-dev", "libsodium-dev", "nlohmann-json3-dev")
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,36 @@ def metrics(server: Running) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
 
+SIGNED = FIXTURES / "good-signed"
+VERIFY = {"key": "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=", "minimum_version": 3}
+"""The public key of RFC 8032, section 7.1, test 2, which signed the fixture."""
+
+
+def test_only_signed_bundles_are_loaded(inferd: Inferd) -> None:
+    done = inferd.run("selftest", "--config", inferd.configure([SIGNED], verify=VERIFY))
+    assert done.returncode == 0, done.stderr
+    old = {**VERIFY, "minimum_version": 4}
+    for bundle, verify, why in (
+        (FLOAT, VERIFY, "bad-signature: no regular file bundle.sig"),
+        (SIGNED, old, "too-old: rollback_version is 3, the least is 4"),
+    ):
+        done = inferd.run("selftest", "--config", inferd.configure([bundle], verify=verify))
+        assert done.returncode == 2
+        assert done.stderr == f"inferd: {bundle}: {why}\n"
+
+
+def test_an_unsigned_bundle_is_not_swapped_in(inferd: Inferd, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(SIGNED, folder)
+    with inferd.serve(inferd.configure([folder], verify=VERIFY)) as server:
+        before = server.client.get("/v2/models/fixture").json()
+        shutil.rmtree(folder)
+        shutil.copytree(FLOAT, folder)
+        reload(server, "failure")
+        assert server.client.post(PATH, json=X).is_success
+        assert server.client.get("/v2/models/fixture").json() == before
+
+
 def test_metrics(inferd: Inferd) -> None:
     with inferd.serve(inferd.configure([FLOAT])) as server:
         for _ in range(3):

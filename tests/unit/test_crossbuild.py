@@ -45,7 +45,7 @@ def test_libraries_come_from_the_sysroot_only(arch: str) -> None:
     assert got["CMAKE_FIND_ROOT_PATH"] == "/root é"
     assert got["CMAKE_FIND_ROOT_PATH_MODE_LIBRARY"] == "ONLY"
     assert got["CMAKE_FIND_ROOT_PATH_MODE_INCLUDE"] == "ONLY"
-    assert got["INFERD_STATIC_LIBEVENT"] == "ON"
+    assert got["INFERD_STATIC_LIBRARIES"] == "ON"
 
 
 def write_source(folder: Path) -> Path:

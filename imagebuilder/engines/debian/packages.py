@@ -12,7 +12,7 @@ from imagebuilder.resolve import Build
 
 BASE = ("busybox-static", "libc6", "libgcc-s1", "libstdc++6")
 SSH = ("dropbear-bin",)
-SERVER_BUILD = ("libevent-dev", "libonnxruntime-dev", "nlohmann-json3-dev")
+SERVER_BUILD = ("libevent-dev", "libonnxruntime-dev", "libsodium-dev", "nlohmann-json3-dev")
 UEFI_BUILD = ("systemd-boot-efi", "systemd-ukify")
 
 

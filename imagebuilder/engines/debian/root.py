@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from imagebuilder import device
+from imagebuilder.bundle.reader import bundle_files
 from imagebuilder.catalog import shipped
 from imagebuilder.devicefiles import (
     SERVER,
@@ -141,10 +142,11 @@ def initrd_tree(busybox: bytes, kernel: Path) -> Tree:
     return tree
 
 
-def models_tree(bundles: dict[str, Path]) -> Tree:
+def models_tree(build: Build) -> Tree:
     """The models partition: one folder a sealed bundle."""
     tree = Tree()
-    for name, folder in sorted(bundles.items()):
-        for path in sorted(folder.iterdir()):
-            tree.file(f"{name}/{path.name}", path.read_bytes())
+    for model in sorted(build.models, key=lambda model: model.request.bundle):
+        files = bundle_files(model.bundle, signed=build.trust is not None)
+        for name, path in files.items():
+            tree.file(f"{model.request.bundle}/{name}", path.read_bytes())
     return tree

@@ -122,8 +122,7 @@ def initrd(tools: Tools, work: Work) -> None:
 
 def models(tools: Tools, work: Work) -> None:
     """Put the models partition together; not compressed, so that models can be mapped."""
-    folders = {m.request.bundle: m.bundle.folder for m in tools.build.models}
-    tree = root.models_tree(folders)
+    tree = root.models_tree(tools.build)
     disk.make_erofs(tools.image_tools(), tree, work.output / "models.img", compress=False)
 
 

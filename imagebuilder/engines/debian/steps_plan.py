@@ -48,7 +48,8 @@ def make_plan(build: Build) -> Plan:
              "applets": data_file("busybox-applets.txt")}, {}, ("kernel",),
              {"revision": REVISION}),
         Step("models", "models",
-             {"bundles": {m.request.bundle: m.bundle.digest for m in build.models}}, tools=tools),
+             {"bundles": {m.request.bundle: m.bundle.digest for m in build.models},
+              **({"signed_by": build.trust.key_text()} if build.trust else {})}, tools=tools),
         Step("data", "data", {"size": storage.data}, tools=tools),
     ]  # fmt: skip
     after = ["root", "models", "data"]

@@ -5,7 +5,7 @@ SECTION = "net"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
 
-DEPENDS = "libevent nlohmann-json onnxruntime-headers"
+DEPENDS = "libevent libsodium nlohmann-json onnxruntime-headers"
 
 # nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext - the sources are in the layer of the firmware
 FILESEXTRAPATHS:prepend := "${IMAGEBUILDER_SOURCES}:"
