@@ -12,6 +12,7 @@ import click
 from imagebuilder.artifact import Artifacts, testable
 from imagebuilder.catalog import shipped
 from imagebuilder.cli.app import App, manifest_argument
+from imagebuilder.cli.baseline import Counting
 from imagebuilder.cli.build import engine_option, locked_option, output_option
 from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder
 from imagebuilder.engines.locking import emulator, emulator_role, lock_packages, tool_set
@@ -56,6 +57,25 @@ TEXT_TIMEOUT = 2400.0
               "the file beside an authorized key, without .pub, if there is one.")  # fmt: skip
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
               help="JUnit file, by default build/junit.xml.")  # fmt: skip
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Count instructions too, and fail where a figure is worse than in FILE.",
+)
+@click.option(
+    "--write-baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Count instructions too, and write the figures to FILE.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1000),
+    metavar="PERCENT",
+    help="Growth of instructions that --baseline allows, by default 1 for inference, 3 "
+    "for loading a model, 6 for boot.",
+)
 @output_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917 - one for each option
@@ -67,6 +87,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     boot: str,
     ssh_key: Path | None,
     junit: Path | None,
+    baseline: Path | None,
+    write_baseline: Path | None,
+    threshold: float | None,
     output: Path | None,
 ) -> None:
     """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
@@ -74,9 +97,15 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     asked = [
         ask(app, manifest, name, engine) for name in _machines(app, manifest, machines, engine)
     ]
+    counting = Counting(baseline, write_baseline, threshold)
+    counting.check(tuple(item.machine.name for item in asked))
     folder = output_folder(asked[0], output).parent
     key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
-    results = [_test(app, item, boot, locked=locked, output=output, key=key) for item in asked]
+    results = [
+        _test(app, item, boot, locked=locked, output=output, key=key, counting=counting)
+        for item in asked
+    ]
+    counting.save(results)
     junit = junit or folder / "junit.xml"
     merge_junit([(r, folder / r.machine / "junit.xml") for r in results], junit)
     write_json(results, folder / "results.json")
@@ -84,6 +113,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     for result in results:
         for failure in result.failures:
             app.log.print(f"{result.machine}: FAILED {failure}")
+        for regression in result.regressions:
+            app.log.print(f"{result.machine}: WORSE {regression}")
         if result.error:
             app.log.print(f"{result.machine}: {result.error}")
     first = results[0]
@@ -113,7 +144,14 @@ def _machines(app: App, manifest: Path, asked: tuple[str, ...], engine: str) -> 
 
 
 def _test(
-    app: App, asked: Asked, boot: str, *, locked: bool, output: Path | None, key: Path | None
+    app: App,
+    asked: Asked,
+    boot: str,
+    *,
+    locked: bool,
+    output: Path | None,
+    key: Path | None,
+    counting: Counting,
 ) -> MachineResult:
     app.log.info(f"== {asked.machine.name} ({asked.engine})")
     build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
@@ -129,7 +167,8 @@ def _test(
     path = artifacts.folder / "session.json"
     write_session(session, path)
     try:
-        return _pytest(app, build, artifacts, path, base)
+        result = _pytest(app, build, artifacts, path, base)
+        return counting.complete(app, session.guest, result)
     except BuildError as error:
         return MachineResult(base.machine, base.engine, base.variant, boot, base.models,
                              error=error.what)  # fmt: skip

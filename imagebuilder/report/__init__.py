@@ -27,11 +27,13 @@ class MachineResult:
     error: str = ""
     failures: tuple[str, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, int | str] = field(default_factory=dict)
+    regressions: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
-        """Whether tests ran and none failed."""
-        return self.passed > 0 and self.failed == 0 and not self.error
+        """Whether tests ran, none failed, and no figure is worse than in the baseline."""
+        return self.passed > 0 and not (self.failed or self.error or self.regressions)
 
 
 def read_junit(path: Path, base: MachineResult) -> MachineResult:
@@ -70,6 +72,10 @@ def merge_junit(results: Sequence[tuple[MachineResult, Path]], output: Path) -> 
             suite.insert(0, properties)
         for name in ("machine", "engine", "variant", "boot"):
             ET.SubElement(properties, "property", name=name, value=getattr(result, name))
+        for name, figure in result.figures.items():
+            ET.SubElement(properties, "property", name=f"figure.{name}", value=str(figure))
+        for regression in result.regressions:
+            _add_failure(suite, regression)
         if result.error:
             case = ET.SubElement(suite, "testcase", classname="imagebuilder", name="build and boot")
             ET.SubElement(case, "error", message=result.error)
@@ -78,6 +84,14 @@ def merge_junit(results: Sequence[tuple[MachineResult, Path]], output: Path) -> 
         suites.append(suite)
     ET.indent(suites)
     write_if_changed(output, ET.tostring(suites, encoding="utf-8", xml_declaration=True))
+
+
+def _add_failure(suite: ET.Element, regression: str) -> None:
+    name = f"baseline: {regression.partition(':')[0]}"
+    case = ET.SubElement(suite, "testcase", classname="imagebuilder", name=name)
+    ET.SubElement(case, "failure", message=regression)
+    for key in ("failures", "tests"):
+        suite.set(key, str(int(suite.get(key, 0)) + 1))
 
 
 def _suite(path: Path) -> ET.Element:

@@ -25,6 +25,9 @@ from imagebuilder.target.command import Channels, Forward, qemu_command
 from imagebuilder.target.console import Console
 from imagebuilder.target.ssh import Ssh
 
+COUNT_SHIFT = 1
+COUNTED = ("-icount", f"shift={COUNT_SHIFT},sleep=off", "-rtc", "clock=vm")
+"""The guest's clock advances by 2^COUNT_SHIFT ns an instruction; idle time is skipped."""
 BOOT_TIMEOUT = 180.0
 """Seconds to the first answer of the server, on a slow and busy host."""
 
@@ -118,10 +121,13 @@ class QemuTarget:
 
 
 @contextlib.contextmanager
-def booted(guest: Guest, *, forwards: tuple[Forward, ...] = ()) -> Iterator[QemuTarget]:
+def booted(
+    guest: Guest, *, forwards: tuple[Forward, ...] = (), counted: bool = False
+) -> Iterator[QemuTarget]:
     """Boot an image and wait until its server answers; nothing of it is left at the end.
 
     The API is forwarded to a free port of the host unless the server listens on loopback only.
+    With `counted` the guest's clock counts instructions.
     """
     guest.log_folder.mkdir(parents=True, exist_ok=True)
     # A short path: that of a unix socket has at most 107 bytes.
@@ -135,6 +141,7 @@ def booted(guest: Guest, *, forwards: tuple[Forward, ...] = ()) -> Iterator[Qemu
             forwards, folder / "agent", folder / "packets.pcap", copy_vars(guest, folder)
         )
         command = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
+        command += COUNTED if counted else ()
         with spawn(command) as process:
             target = QemuTarget(guest, process, folder)
             target.api_port, target.text_port, target.ssh_port = api, text, ssh

@@ -72,6 +72,23 @@ def test_nothing_is_done_twice(project: Path, tested) -> None:
         assert f"{step}: reused" in again.stderr
 
 
+def test_a_planted_slow_down_is_found(project: Path, tested) -> None:
+    """Figures of the first run, with 2 % taken off one of them, as the baseline of the second."""
+    path = project / "baseline.json"
+    words = ("test", project / "firmware.yaml", "--machine", "qemuarm64", "--locked")
+    done = imagebuilder(*words, "--write-baseline", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = json.loads(path.read_text())
+    figures = data["machines"]["qemuarm64"]
+    assert figures["magika.inference"] > figures["digits.inference"] > 10_000
+    figures["magika.inference"] = round(figures["magika.inference"] / 1.02)
+    path.write_text(json.dumps(data))
+    done = imagebuilder(*words, "--baseline", path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "qemuarm64: WORSE magika.inference: " in done.stdout
+    assert done.stdout.count("WORSE") == 1, done.stdout
+
+
 def test_the_disk_boots_by_itself(project: Path, tested) -> None:
     done = imagebuilder(
         "test", project / "firmware.yaml", "--machine", "qemuarm64", "--machine", "qemux86-64",

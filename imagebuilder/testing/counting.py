@@ -1,0 +1,112 @@
+"""Figures of an image that do not depend on the host: counted in instructions of the guest.
+
+QEMU's `-icount` makes the guest's clock advance by a fixed time an instruction, so that what the
+guest measures as time is a count. It compares builds; it is never a board's latency.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from imagebuilder import device
+from imagebuilder.artifact import Artifacts, ImageModel
+from imagebuilder.devicefiles import SERVER, TEXT_SERVER
+from imagebuilder.errors import BuildError
+from imagebuilder.target import api
+from imagebuilder.target.qemu import COUNT_SHIFT, Guest, QemuTarget, booted
+from imagebuilder.testing.text_api import TextApi
+
+Figures = Mapping[str, int | str]
+"""Name → instructions, KiB, bytes, or a word; the last part of a name tells which."""
+
+RUNS = 5
+TICK = 10_000_000
+"""Nanoseconds of a tick in /proc/PID/stat (USER_HZ)."""
+TOKENS = 8
+SIZED = ("disk", "kernel", "initrd")
+
+
+def count(guest: Guest) -> dict[str, int | str]:
+    """Boot the image once more, counting, and ask the servers; raises `BuildError`."""
+    with booted(guest, counted=True) as target:
+        return dict(_figures(target))
+
+
+def _figures(target: QemuTarget) -> Iterator[tuple[str, int | str]]:
+    artifacts = target.guest.artifacts
+    servers = sorted({model.server for model in artifacts.models})
+    yield "boot", _boot(target, servers[0])
+    for server in servers:
+        yield (
+            f"{server}.peak_kib",
+            _number(target, f"awk '/^VmHWM:/ {{print $2}}' /proc/$(pidof {server})/status"),
+        )
+    if SERVER in servers:
+        yield from _models(target)
+    if TEXT_SERVER in servers and target.text_port is not None:
+        yield from _text(target)
+    yield from sizes(artifacts)
+
+
+def _boot(target: QemuTarget, server: str) -> int:
+    """From power-on to the start of the server's process."""
+    return _number(target, f"cut -d' ' -f22 /proc/$(pidof {server})/stat") * instructions(TICK)
+
+
+def _models(target: QemuTarget) -> Iterator[tuple[str, int | str]]:
+    words = f"{device.SERVER_PATH} bench --runs {RUNS}"
+    done = target.run(f"su -s /bin/sh {device.SERVER_USER} -c '{words}'", 300)
+    try:
+        reports = json.loads(done.stdout)["models"]
+    except ValueError as error:
+        what = done.stderr.decode("utf-8", "replace")[-300:]
+        raise BuildError(f"inferd bench gave no report: {what}") from error
+    for report in reports:
+        yield from model_figures(report)
+    for model in target.guest.artifacts.models:
+        if model.server == SERVER:
+            yield f"{model.name}.provider", _provider(target, model)
+
+
+def model_figures(report: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Figures of one model in a report of `inferd bench`; `BuildError` if it failed."""
+    name = report["name"]
+    if "error" in report:
+        raise BuildError(f"{name}: {report['error']}")
+    yield f"{name}.session", instructions(report["load_ms"] * 1e6)
+    yield f"{name}.inference", instructions(report["median_ms"] * 1e6)
+
+
+def _provider(target: QemuTarget, model: ImageModel) -> str:
+    answer = api.request(target, "GET", f"/v2/models/{model.name}")
+    provider: str = json.loads(answer.body)["parameters"]["provider"]
+    return provider
+
+
+def _text(target: QemuTarget) -> Iterator[tuple[str, int]]:
+    (model,) = [m for m in target.guest.artifacts.models if m.server == TEXT_SERVER]
+    asked = {"prompt": "The river runs", "n_predict": TOKENS, "temperature": 0.0}
+    timings = TextApi(target).ask("/completion", asked)["timings"]
+    yield f"{model.name}.prompt_token", instructions(timings["prompt_per_token_ms"] * 1e6)
+    yield f"{model.name}.token", instructions(timings["predicted_per_token_ms"] * 1e6)
+
+
+def sizes(artifacts: Artifacts) -> Iterator[tuple[str, int]]:
+    """Bytes of the image's parts."""
+    for artifact in artifacts.files:
+        if artifact.kind in SIZED:
+            yield f"{artifact.kind}.bytes", artifact.size
+
+
+def instructions(nanoseconds: float) -> int:
+    """What the guest took for a time: each instruction is 2^`COUNT_SHIFT` ns of its clock."""
+    return round(nanoseconds / (1 << COUNT_SHIFT))
+
+
+def _number(target: QemuTarget, command: str) -> int:
+    done = target.run(command)
+    if not done.stdout.strip().isdigit():
+        raise BuildError(f"no number from {command!r} on the target: {done.stderr.decode()[-200:]}")
+    return int(done.stdout)
