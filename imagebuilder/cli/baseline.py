@@ -49,8 +49,7 @@ class Counting:
         before = read_baseline(self.baseline)[result.machine]
         changes = compare(before, figures, self.threshold)
         app.log.table(CHANGE_HEADER, list(change_rows(result.machine, changes)))
-        worse = tuple(str(change) for change in changes if change.worse)
-        return dataclasses.replace(result, regressions=worse)
+        return dataclasses.replace(result, changes=changes, compared=True)
 
     def save(self, results: Sequence[MachineResult]) -> None:
         """Write the figures of all machines that passed, and are no worse than before."""

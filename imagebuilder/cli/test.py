@@ -27,6 +27,7 @@ from imagebuilder.report import (
     summary_rows,
     write_json,
 )
+from imagebuilder.report.page import write_pages
 from imagebuilder.resolve import Build, server_memory
 from imagebuilder.run import run
 from imagebuilder.target.qemu import Guest
@@ -101,13 +102,16 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     counting.check(tuple(item.machine.name for item in asked))
     folder = output_folder(asked[0], output).parent
     key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
-    results = [
+    tested = [
         _test(app, item, boot, locked=locked, output=output, key=key, counting=counting)
         for item in asked
     ]
+    results = [result for result, _ in tested]
     counting.save(results)
     junit = junit or folder / "junit.xml"
-    merge_junit([(r, folder / r.machine / "junit.xml") for r in results], junit)
+    merge_junit([(result, place / "junit.xml") for result, place in tested], junit)
+    firmware = asked[0].manifest
+    write_pages(tested, f"{firmware.name} {firmware.version}", folder)
     write_json(results, folder / "results.json")
     app.log.table(SUMMARY_HEADER, summary_rows(results))
     for result in results:
@@ -119,7 +123,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
             app.log.print(f"{result.machine}: {result.error}")
     first = results[0]
     app.log.print(
-        f"engine {first.engine}, variant {first.variant}, QEMU; report: {junit}\n"
+        f"engine {first.engine}, variant {first.variant}, QEMU; reports: {junit}, "
+        f"{folder / 'report.html'}\n"
         "Times are emulated: they compare builds, they are not a board's."
     )
     context.exit(0 if all(result.good for result in results) else EXIT_FAILED)
@@ -152,7 +157,7 @@ def _test(
     output: Path | None,
     key: Path | None,
     counting: Counting,
-) -> MachineResult:
+) -> tuple[MachineResult, Path]:
     app.log.info(f"== {asked.machine.name} ({asked.engine})")
     build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
     artifacts = testable(artifacts)
@@ -168,10 +173,10 @@ def _test(
     write_session(session, path)
     try:
         result = _pytest(app, build, artifacts, path, base)
-        return counting.complete(app, session.guest, result)
+        result = counting.complete(app, session.guest, result)
     except BuildError as error:
-        return MachineResult(base.machine, base.engine, base.variant, boot, base.models,
-                             error=error.what)  # fmt: skip
+        result = dataclasses.replace(base, error=error.what)
+    return result, artifacts.folder
 
 
 def make_session(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from imagebuilder.report.baseline import Change
 from imagebuilder.state import write_if_changed
 
 
@@ -28,7 +29,13 @@ class MachineResult:
     failures: tuple[str, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
     figures: dict[str, int | str] = field(default_factory=dict)
-    regressions: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    compared: bool = False
+
+    @property
+    def regressions(self) -> tuple[str, ...]:
+        """Figures that are worse than in the baseline."""
+        return tuple(str(change) for change in self.changes if change.worse)
 
     @property
     def good(self) -> bool:

@@ -37,10 +37,11 @@ class Change:
 
     def __str__(self) -> str:
         growth = "" if self.percent is None else f" ({self.percent:+.2f} %)"
-        return f"{self.name}: {_show(self.before)} → {_show(self.now)}{growth}"
+        return f"{self.name}: {show_figure(self.before)} → {show_figure(self.now)}{growth}"
 
 
-def _show(value: int | str | None) -> str:
+def show_figure(value: int | str | None) -> str:
+    """With thousands apart."""
     if value is None:
         return "absent"
     return value if isinstance(value, str) else f"{value:,}"
@@ -104,7 +105,7 @@ def change_rows(machine: str, changes: tuple[Change, ...]) -> Iterator[tuple[str
     """Rows of a table."""
     for change in changes:
         growth = "" if change.percent is None else f"{change.percent:+.2f} %"
-        yield (machine, change.name, _show(change.before), _show(change.now), growth,
+        yield (machine, change.name, show_figure(change.before), show_figure(change.now), growth,
                "worse" if change.worse else "")  # fmt: skip
 
 

@@ -116,7 +116,8 @@ def test_a_regression_is_a_failed_case_of_the_report(tmp_path: Path) -> None:
     junit.write_text('<testsuite tests="1" failures="0" errors="0" skipped="0"/>')
     result = MachineResult("qemuarm64", "debian", "dev", "direct", ("m",), passed=1,
                            figures={"m.inference": 102},
-                           regressions=("m.inference: 100 → 102 (+2.00 %)",))  # fmt: skip
+                           compared=True,
+                           changes=compare({"m.inference": 100}, {"m.inference": 102}))  # fmt: skip
     assert not result.good
     merge_junit([(result, junit)], tmp_path / "all.xml")
     (suite,) = ET.parse(tmp_path / "all.xml").getroot()
