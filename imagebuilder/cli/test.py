@@ -75,7 +75,7 @@ TEXT_TIMEOUT = 2400.0
     type=click.FloatRange(0, 1000),
     metavar="PERCENT",
     help="Growth of instructions that --baseline allows, by default 1 for inference, 3 "
-    "for loading a model, 6 for boot.",
+    "for loading a model and for boot.",
 )
 @output_option
 @click.pass_context

@@ -21,17 +21,26 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptDisk:
+    """A disk that the guest writes to, and the log of its writes (see `power`)."""
+
+    path: Path
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Channels:
     """How the host and the guest talk; a path that is None is not used.
 
     `agent` and `qmp` are unix sockets, `packets` receives all network packets, `vars` is a writable
-    copy of the firmware's variables.
+    copy of the firmware's variables, `disk` stands in for the image's.
     """
 
     forwards: tuple[Forward, ...] = ()
     agent: Path | None = None
     packets: Path | None = None
     vars: Path | None = None
+    disk: KeptDisk | None = None
 
 
 def qemu_command(
@@ -39,7 +48,7 @@ def qemu_command(
 ) -> list[str]:
     """The words that start QEMU; `boot` is `direct` or `disk`.
 
-    The disk is opened as a snapshot, so the image stays as it was built.
+    Without `channels.disk` the image is opened as a snapshot, and stays as it was built.
     """
     forwards = "".join(
         f",hostfwd=tcp:127.0.0.1:{item.host}-:{item.guest}" for item in channels.forwards
@@ -52,8 +61,7 @@ def qemu_command(
         # With signals, so that Ctrl-C ends QEMU; Ctrl-A X does too, Ctrl-A C gives its monitor.
         *("-nodefaults", "-chardev", "stdio,id=console,mux=on,signal=on"),
         *("-serial", "chardev:console", "-mon", "chardev=console"),
-        *("-drive", f"file={_escape(artifacts.path('disk'))},format=raw,if=none,id=disk,"
-          "snapshot=on"),
+        *("-drive", f"if=none,id=disk,{_disk(artifacts, channels.disk)}"),
         *("-device", "virtio-blk-pci,drive=disk" + (",bootindex=0" if boot == "disk" else "")),
         *("-netdev", f"user,id=net{forwards}"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
@@ -69,6 +77,15 @@ def qemu_command(
         dump = f"filter-dump,id=dump,netdev=net,file={_escape(channels.packets)}"
         words += ["-object", dump]
     return words
+
+
+def _disk(artifacts: Artifacts, kept: KeptDisk | None) -> str:
+    if kept is None:
+        return f"file={_escape(artifacts.path('disk'))},format=raw,snapshot=on"
+    files = {"file": kept.path, "log": kept.log}
+    parts = [f"{name}.driver=raw,{name}.file.driver=file,{name}.file.filename={_escape(path)}"
+             for name, path in files.items()]  # fmt: skip
+    return ",".join(["driver=blklogwrites", *parts])
 
 
 def _boot(

@@ -21,7 +21,7 @@ from imagebuilder.errors import BuildError, UserError
 from imagebuilder.hosttools import Toolbox
 from imagebuilder.run import spawn
 from imagebuilder.target.agent import Agent, Output
-from imagebuilder.target.command import Channels, Forward, qemu_command
+from imagebuilder.target.command import Channels, Forward, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
 from imagebuilder.target.ssh import Ssh
 
@@ -114,6 +114,17 @@ class QemuTarget:
         self._failure = TargetFailed(f"{name}: {why}", details=details)
         return self._failure
 
+    def start(self, command: str) -> None:
+        """Start a shell command on the target that may take the connection with it."""
+        self.run(f"(sleep 0.2; {command}) </dev/null >/dev/null 2>&1 &")
+
+    def wait_off(self, timeout: float) -> None:
+        """Wait until the target has powered off or wants to restart; `TargetFailed` if not."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise self._fail(f"still on after {timeout:g} s") from error
+
     def close(self) -> None:
         """End the connection for commands."""
         if self._transport is not None:
@@ -122,12 +133,16 @@ class QemuTarget:
 
 @contextlib.contextmanager
 def booted(
-    guest: Guest, *, forwards: tuple[Forward, ...] = (), counted: bool = False
+    guest: Guest,
+    *,
+    forwards: tuple[Forward, ...] = (),
+    counted: bool = False,
+    disk: KeptDisk | None = None,
 ) -> Iterator[QemuTarget]:
     """Boot an image and wait until its server answers; nothing of it is left at the end.
 
     The API is forwarded to a free port of the host unless the server listens on loopback only.
-    With `counted` the guest's clock counts instructions.
+    With `counted` the guest's clock counts instructions; `disk` is written to.
     """
     guest.log_folder.mkdir(parents=True, exist_ok=True)
     # A short path: that of a unix socket has at most 107 bytes.
@@ -138,7 +153,7 @@ def booted(
         ssh = free_port() if guest.artifacts.ssh else None
         forwards = (*forwards, *((Forward(ssh, 22),) if ssh else ()))
         channels = Channels(
-            forwards, folder / "agent", folder / "packets.pcap", copy_vars(guest, folder)
+            forwards, folder / "agent", folder / "packets.pcap", copy_vars(guest, folder), disk
         )
         command = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
         command += COUNTED if counted else ()

@@ -15,6 +15,8 @@ from imagebuilder.artifact import Artifacts, ImageModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.devicefiles import SERVER, TEXT_SERVER
 from imagebuilder.target.qemu import QemuTarget, booted
+from imagebuilder.testing.device import Device
+from imagebuilder.testing.device import device as make_device
 from imagebuilder.testing.golden import Goldens
 from imagebuilder.testing.host import make_host
 from imagebuilder.testing.session import Session, read_session
@@ -89,6 +91,13 @@ def target(
     with booted(session.guest) as found:
         for stage, seconds in found.console.stages.items():
             record_testsuite_property(f"boot.{stage}", seconds)
+        yield found
+
+
+@pytest.fixture
+def device(session: Session) -> Iterator[Device]:
+    """A device of the test's own, off, that can lose its power; its disk is as it was built."""
+    with make_device(session.guest) as found:
         yield found
 
 

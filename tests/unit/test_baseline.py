@@ -16,7 +16,7 @@ from imagebuilder.report.baseline import (
     read_baseline,
     write_baseline,
 )
-from imagebuilder.testing.counting import instructions, model_figures
+from imagebuilder.testing.counting import busy_ticks, instructions, model_figures
 
 FIGURES = {"boot": 1000, "digits.inference": 10_000, "digits.session": 5000, "disk.bytes": 4096,
            "digits.provider": "CPUExecutionProvider", "inferd.peak_kib": 100}  # fmt: skip
@@ -109,6 +109,11 @@ def test_figures_of_a_report() -> None:
     assert instructions(3.0) == 2
     with pytest.raises(BuildError, match="m: out of memory"):
         list(model_figures({"name": "m", "error": "out of memory"}))
+
+
+def test_busy_ticks_leave_out_idle_and_waiting() -> None:
+    stat = "cpu  1 2 30 400 50 6 7 0 0 0"
+    assert busy_ticks(f"{stat}\n6.07 4.00\n") == 607 - 450
 
 
 def test_a_regression_is_a_failed_case_of_the_report(tmp_path: Path) -> None:

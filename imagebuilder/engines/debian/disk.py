@@ -57,11 +57,12 @@ def make_erofs(tools: Toolbox, tree: Tree, output: Path, *, compress: bool) -> N
 
 
 def make_ext4(tools: Toolbox, output: Path, size: int, label: str) -> None:
-    """Write an empty ext4 of `size` bytes."""
+    """Write an empty ext4 of `size` bytes, with a journal unless it is too small for one."""
     with output.open("wb") as stream:
         stream.truncate(size)
     name = identity("ext4", label)
-    options = ["-q", "-F", "-t", "ext4", "-L", label, "-U", name, "-m", "0"]
+    options = ["-q", "-F", "-t", "ext4", "-L", label, "-U", name, "-m", "0",
+               "-O", "has_journal,extent,filetype"]  # fmt: skip
     fixed = ["-E", f"hash_seed={name},root_owner=0:0,lazy_itable_init=0,nodiscard"]
     configuration = {"MKE2FS_CONFIG": "/dev/null", "E2FSPROGS_FAKE_TIME": "1"}
     run([*tools.argv("mke2fs"), *options, *fixed, output], env={**EPOCH, **configuration})

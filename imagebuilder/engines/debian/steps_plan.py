@@ -28,7 +28,7 @@ from imagebuilder.plan import FileInput, Plan, Step
 from imagebuilder.resolve import Build
 from imagebuilder.state import sha256_file
 
-REVISION = "2"
+REVISION = "3"
 """Raised when an action gives another result for the same inputs."""
 
 
