@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from imagebuilder.cli.app import App, machine_option, manifest_argument
-from imagebuilder.cli.build import locked_option
+from imagebuilder.cli.build import engine_option, locked_option
 from imagebuilder.yamlfile import read_schema
 
 SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "bundle", "lock")
@@ -53,3 +53,47 @@ def mirror(
     if not locked:
         save_lock(build)
     app.log.info(f"{folder}: how to use it is in its README.md")
+
+
+@command.command()
+@manifest_argument
+@machine_option
+@engine_option
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Sign the archive with the Ed25519 private key of this PEM file.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The archive, by default build/MACHINE/evidence.tar.",
+)
+@click.pass_obj
+def evidence(
+    app: App,
+    manifest: Path,
+    machine: str | None,
+    engine: str,
+    sign: Path | None,
+    output: Path | None,
+) -> None:
+    """Pack lock, SBOM, reports and digests of the built image of MANIFEST into one archive.
+
+    `imagebuilder inspect --verify` checks it, anywhere and without a network.
+    """
+    from imagebuilder.bundle.signer import read_file_key
+    from imagebuilder.cli.evidence import collect
+    from imagebuilder.cli.pipeline import ask, output_folder
+    from imagebuilder.state import write_if_changed
+
+    signer = None if sign is None else read_file_key(sign)
+    asked = ask(app, manifest, machine, engine)
+    folder = output_folder(asked, None)
+    found = collect(asked, folder, app.fetcher.cache)
+    path = output or folder / "evidence.tar"
+    name = f"{asked.manifest.name}-{asked.manifest.version}-{asked.machine.name}"
+    write_if_changed(path, found.pack(name, signer))
+    app.log.info(f"{path}: {len(found.files)} files")

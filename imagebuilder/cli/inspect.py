@@ -8,8 +8,10 @@ import click
 
 from imagebuilder.artifact import FILE_NAME, Artifacts, read_artifacts
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.bundle.signer import read_public_key
 from imagebuilder.cli.app import App
 from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.report.evidence import image_problems, read_evidence, verify_evidence
 from imagebuilder.state import sha256_file
 from imagebuilder.units import show_size
 
@@ -17,13 +19,30 @@ from imagebuilder.units import show_size
 @click.command()
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="ARTIFACT is an archive of evidence: check that all "
+    "in it fits together, and fits the built image OTHER.",
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Public key that must have signed the archive (with --verify).",
+)
 @click.pass_obj
-def command(app: App, artifact: Path, other: Path | None) -> None:
+def command(app: App, artifact: Path, other: Path | None, verify: bool, key: Path | None) -> None:
     """Show contents, sizes and digests of ARTIFACT, or how OTHER differs from it.
 
     ARTIFACT is the folder of a built image (build/MACHINE) or of a sealed bundle; every digest is
     checked.
     """
+    if key is not None and not verify:
+        raise UserError("--key is for --verify")
+    if verify:
+        _verify(app, artifact, other, key)
+        return
     parts = contents(artifact)
     if other is None:
         rows = [(name, show_size(size), digest[:16]) for name, (size, digest) in parts.items()]
@@ -34,6 +53,19 @@ def command(app: App, artifact: Path, other: Path | None) -> None:
         app.log.table(("part", "size", "other size", "change"), changes)
     else:
         app.log.print("no difference")
+
+
+def _verify(app: App, archive: Path, image: Path | None, key: Path | None) -> None:
+    evidence = read_evidence(archive)
+    problems = verify_evidence(evidence, None if key is None else read_public_key(key))
+    if image is not None and not problems:
+        contents(image)
+        problems = image_problems(evidence, image)
+    if problems:
+        raise UserError(*(Problem(problem, Location(archive)) for problem in problems))
+    signed = "" if key is None else ", signed by the key"
+    fits = "" if image is None else f", and {image} is its image"
+    app.log.print(f"{archive}: {len(evidence.files)} files fit together{signed}{fits}")
 
 
 Parts = dict[str, tuple[int, str]]

@@ -1,0 +1,73 @@
+"""Collects the evidence of a built image."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imagebuilder.artifact import FILE_NAME, Artifacts, read_artifacts
+from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.cli.inspect import contents
+from imagebuilder.cli.pipeline import Asked
+from imagebuilder.errors import UserError
+from imagebuilder.lock import lock_path, read_lock
+from imagebuilder.report.evidence import SBOM, Evidence, bundle_evidence
+from imagebuilder.report.sbom import Materials, sbom
+from imagebuilder.state import Cache
+
+REPORTS = ("junit.xml", "results.json", "report.html", "report.md")
+ENGINE_SBOM = "sbom.engine.spdx.json"
+
+
+def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
+    """All files of the archive; `UserError` if the image is not there, damaged, or not the lock's.
+
+    The SBOM is dated by SOURCE_DATE_EPOCH, if that is set.
+    """
+    if not (folder / FILE_NAME).is_file():
+        raise UserError(f"{folder}: there is no built image", hint="run `imagebuilder build`")
+    contents(folder)
+    artifacts = read_artifacts(folder)
+    path = lock_path(asked.manifest.file.path)
+    lock = read_lock(path)
+    bundles = [read_bundle(cache.bundle(model.digest)) for model in artifacts.models]
+    for bundle in bundles:
+        pin = lock.models.get(bundle.description.name)
+        if pin is None or pin.bundle != bundle.digest:
+            raise UserError(
+                f"the image was built with another {bundle.description.name} than {path} has",
+                hint="run `imagebuilder build`",
+            )
+    files = dict(_files(asked, artifacts, bundles))
+    packages = json.loads(files.get("packages.json", b"[]"))
+    materials = Materials(artifacts, packages, bundles, lock.data)
+    text = json.dumps(sbom(materials, _now()), indent=2, sort_keys=True) + "\n"
+    return Evidence({**files, SBOM: text.encode()})
+
+
+def _files(
+    asked: Asked, artifacts: Artifacts, bundles: list[SealedBundle]
+) -> Iterator[tuple[str, bytes]]:
+    manifest = asked.manifest.file.path
+    yield "firmware.yaml", manifest.read_bytes()
+    yield "firmware.lock", lock_path(manifest).read_bytes()
+    yield FILE_NAME, (artifacts.folder / FILE_NAME).read_bytes()
+    for kind, name in (("packages", "packages.json"), ("sbom", ENGINE_SBOM)):
+        if artifacts.has(kind):
+            yield name, artifacts.path(kind).read_bytes()
+    for bundle in bundles:
+        yield from bundle_evidence(bundle)
+    for name in REPORTS:
+        for folder in (artifacts.folder, artifacts.folder.parent):
+            if (folder / name).is_file():
+                yield f"tests/{name}", (folder / name).read_bytes()
+                break
+
+
+def _now() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,154 @@
+"""Evidence: what is packed fits together, and every change to it is found."""
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spdx_python_model import v3_0_1 as spdx
+
+from imagebuilder.artifact import Artifact, Artifacts, ImageModel, write_artifacts
+from imagebuilder.bundle.reader import read_bundle
+from imagebuilder.bundle.signer import FileKey
+from imagebuilder.errors import UserError
+from imagebuilder.report.evidence import (
+    INDEX,
+    SBOM,
+    Evidence,
+    bundle_evidence,
+    read_evidence,
+    verify_evidence,
+)
+from imagebuilder.report.sbom import Materials, sbom
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-labels"
+PACKAGES = [
+    {"kind": "package", "name": "libc6", "version": "2.41-12", "sha256": "1" * 64, "licenses": []},
+    {"kind": "runtime", "name": "onnxruntime", "version": "1.28.0", "sha256": "2" * 64,
+     "licenses": ["MIT"]},
+    {"kind": "model", "name": "fixture", "version": "1.0.0", "sha256": "3" * 64, "licenses": []},
+]  # fmt: skip
+KEY = FileKey(bytes(32))
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory) -> Evidence:
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "disk").write_bytes(b"disk")
+    bundle = read_bundle(FIXTURE)
+    disk = Artifact("disk", "disk", 4, hashlib.sha256(b"disk").hexdigest())
+    model = ImageModel("fixture", "1.0.0", bundle.digest, "onnxruntime")
+    artifacts = Artifacts(folder, "doorbell", "1.4.0", "qemuarm64", "debian", "dev", "quiet",
+                          "0.0.0.0:8080", False, (model,), (disk,))  # fmt: skip
+    lock = {"models": {"fixture": {"bundle": bundle.digest}}}
+    materials = Materials(artifacts, PACKAGES, [bundle], {"fixture": {"set": "4" * 64}})
+    return Evidence({
+        "artifacts.json": write_artifacts(artifacts).read_bytes(),
+        "firmware.lock": json.dumps(lock).encode(),
+        SBOM: json.dumps(sbom(materials, "2026-01-31T12:00:00Z")).encode(),
+        **dict(bundle_evidence(bundle)),
+    })  # fmt: skip
+
+
+def unpacked(raw: bytes, folder: Path) -> Evidence:
+    path = folder / "evidence.tar"
+    path.write_bytes(raw)
+    return read_evidence(path)
+
+
+def test_a_pack_fits_together(evidence: Evidence, tmp_path: Path) -> None:
+    raw = evidence.pack("doorbell", KEY)
+    assert raw == evidence.pack("doorbell", KEY)
+    found = unpacked(raw, tmp_path)
+    assert verify_evidence(found, KEY.public_key()) == ()
+    assert not any("model.onnx" in name or "golden" in name for name in found.files)
+    assert "models/fixture/labels.txt" in found.files
+
+
+def test_another_key_and_no_signature(evidence: Evidence, tmp_path: Path) -> None:
+    other = FileKey(bytes([1]) * 32)
+    signed = unpacked(evidence.pack("doorbell", other), tmp_path)
+    assert verify_evidence(signed, KEY.public_key()) == (
+        "evidence.sig is not this key's, or evidence.json was changed",)  # fmt: skip
+    plain = unpacked(evidence.pack("doorbell", None), tmp_path)
+    assert verify_evidence(plain, None) == ()
+    assert verify_evidence(plain, KEY.public_key()) == ("there is no evidence.sig",)
+
+
+def test_files_that_do_not_fit(evidence: Evidence, tmp_path: Path) -> None:
+    """A forger may write an index that fits; the files must still speak of the same image."""
+    for name, old, new, what in (
+        ("firmware.lock", b"sha256:", b"sha256:0", "the lock has another"),
+        ("models/fixture/bundle.json", b"1.0.0", b"1.0.1", "the archive has another"),
+        (SBOM, hashlib.sha256(b"disk").hexdigest().encode(), b"5" * 64, "does not have disk"),
+        ("artifacts.json", b"models", b"modals", "a file is not what it must be"),
+    ):
+        files = {**evidence.files, name: evidence.files[name].replace(old, new)}
+        found = unpacked(Evidence(files).pack("doorbell", None), tmp_path)
+        assert any(what in problem for problem in verify_evidence(found, None)), name
+
+
+def test_what_is_listed_missing_and_changed(evidence: Evidence) -> None:
+    files = {**evidence.files, INDEX: evidence.index()}
+    assert verify_evidence(Evidence({**files, "x": b""}), None) == ("x is not listed",)
+    assert verify_evidence(Evidence({**files, "firmware.lock": b"{}"}), None)[0] == (
+        "firmware.lock was changed")  # fmt: skip
+    del files["models/fixture/labels.txt"]
+    assert verify_evidence(Evidence(files), None) == ("models/fixture/labels.txt is missing",)
+    assert verify_evidence(Evidence({}), None) == ("there is no evidence.json",)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_every_change_of_a_byte_is_found(evidence: Evidence, tmp_path_factory, data) -> None:
+    """Padding of the archive is nobody's; all else is the same or refused."""
+    raw = bytearray(evidence.pack("doorbell", KEY))
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    folder = tmp_path_factory.mktemp("changed")
+    whole = unpacked(evidence.pack("doorbell", KEY), folder)
+    try:
+        found = unpacked(bytes(raw), folder)
+    except UserError:
+        return
+    assert found == whole or verify_evidence(found, KEY.public_key())
+
+
+def test_archives_that_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.tar"
+    for name, kind in (("a/../../x", tarfile.REGTYPE), ("a/x", tarfile.SYMTYPE),
+                       ("a", tarfile.REGTYPE)):  # fmt: skip
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            entry = tarfile.TarInfo(name)
+            entry.type = kind
+            archive.addfile(entry)
+        path.write_bytes(stream.getvalue())
+        with pytest.raises(UserError, match="has no place in an archive of evidence"):
+            read_evidence(path)
+    path.write_bytes(b"no tar" * 1000)
+    with pytest.raises(UserError, match="no readable archive of evidence"):
+        read_evidence(path)
+
+
+def test_the_sbom_is_spdx_3(evidence: Evidence) -> None:
+    """Read by the bindings made from the specification's own model, which know what must be."""
+    found = spdx.SHACLObjectSet()
+    spdx.JSONLDDeserializer().read(io.BytesIO(evidence.files[SBOM]), found)
+    assert found.link() <= {
+        "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense"}  # fmt: skip
+    # Writing checks that every element has what its class asks for.
+    spdx.JSONLDSerializer().write(found, io.BytesIO())
+    (model,) = found.foreach_type("ai_AIPackage")
+    (data,) = found.foreach_type("dataset_DatasetPackage")
+    assert (model.name, data.name) == ("fixture", "set")
+    kinds = {
+        (relation.from_.name, str(relation.relationshipType).rpartition("/")[2])
+        for relation in found.foreach_type("Relationship")
+    }
+    assert {("doorbell", "contains"), ("fixture", "testedOn"), ("fixture", "hasDeclaredLicense"),
+            ("onnxruntime", "hasDeclaredLicense")} <= kinds  # fmt: skip
