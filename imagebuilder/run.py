@@ -8,7 +8,9 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +121,49 @@ def spawn(
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A process to run: its output goes to `log`, it is killed after `timeout` seconds."""
+
+    argv: tuple[str, ...]
+    log: Path
+    timeout: float
+
+
+def run_all(
+    jobs: Sequence[Job], at_once: int, env: Mapping[str, str], ended: Callable[[int], None]
+) -> list[int | None]:
+    """Run processes side by side, at most `at_once`; exit codes, None where the time was over.
+
+    `ended` is told the number of each that ended. All are dead when this ends, also interrupted.
+    """
+    codes: list[int | None] = [None] * len(jobs)
+    waiting = deque(enumerate(jobs))
+    running: dict[int, tuple[subprocess.Popen[bytes], contextlib.ExitStack, float]] = {}
+    with contextlib.ExitStack() as everything:
+        while waiting or running:
+            while waiting and len(running) < max(1, at_once):
+                number, job = waiting.popleft()
+                own = contextlib.ExitStack()
+                everything.callback(own.close)
+                running[number] = (_start(job, env, own), own, time.monotonic() + job.timeout)
+            for number, (process, own, end) in tuple(running.items()):
+                if process.poll() is not None or time.monotonic() > end:
+                    codes[number] = process.returncode
+                    own.close()
+                    del running[number]
+                    ended(number)
+            time.sleep(0.02)
+    return codes
+
+
+def _start(job: Job, env: Mapping[str, str], own: contextlib.ExitStack) -> subprocess.Popen[bytes]:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    log = own.enter_context(job.log.open("wb"))
+    words = spawn(job.argv, env=env, stdout=log.fileno(), stderr=subprocess.STDOUT)
+    return own.enter_context(words)
 
 
 def run_here(argv: Sequence[str | Path]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.cli.app import App
+from imagebuilder.errors import BuildError
 from imagebuilder.report import MachineResult
 from imagebuilder.report.baseline import (
     CHANGE_HEADER,
@@ -42,7 +43,10 @@ class Counting:
         from imagebuilder.testing.counting import count
 
         with app.log.task(f"count instructions on {result.machine}"):
-            figures = count(dataclasses.replace(guest, log_folder=guest.log_folder / "counted"))
+            try:
+                figures = count(dataclasses.replace(guest, log_folder=guest.log_folder / "counted"))
+            except BuildError as error:
+                return dataclasses.replace(result, error=error.what)
         result = dataclasses.replace(result, figures=figures)
         if self.baseline is None:
             return result

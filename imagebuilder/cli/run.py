@@ -9,7 +9,8 @@ import click
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option, locked_option, output_option
 from imagebuilder.cli.pipeline import ask, build_image
-from imagebuilder.cli.test import boot_option, make_session
+from imagebuilder.cli.suite import make_session
+from imagebuilder.cli.test import boot_option
 from imagebuilder.errors import UserError
 from imagebuilder.run import run_here
 from imagebuilder.target.command import Channels, Forward, qemu_command

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
-import sys
 from pathlib import Path
 
 import click
 
-from imagebuilder.artifact import Artifacts, testable
-from imagebuilder.catalog import shipped
 from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.cli.baseline import Counting
 from imagebuilder.cli.build import engine_option, locked_option, output_option
-from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder
-from imagebuilder.engines.locking import emulator, emulator_role, lock_packages, tool_set
-from imagebuilder.errors import EXIT_FAILED, BuildError, UserError
-from imagebuilder.fetch.debian import Archive
-from imagebuilder.hosttools import unpack_tools
+from imagebuilder.cli.pipeline import ask, output_folder
+from imagebuilder.cli.suite import jobs_that_fit, prepare, run_suite
+from imagebuilder.errors import EXIT_FAILED, UserError
 from imagebuilder.report import (
     SUMMARY_HEADER,
-    MachineResult,
     merge_junit,
-    read_junit,
     summary_rows,
     write_json,
 )
 from imagebuilder.report.page import write_pages
-from imagebuilder.resolve import Build, server_memory
-from imagebuilder.run import run
-from imagebuilder.target.qemu import Guest
-from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
 from imagebuilder.target.ssh import find_key
-from imagebuilder.testing.session import Session, write_session
 
 boot_option = click.option(
     "--boot", type=click.Choice(("direct", "disk")), default="direct", show_default=True,
     help="Let QEMU load the kernel, or the firmware boot the disk.",
 )  # fmt: skip
-TIMEOUT = 900.0
-"""Seconds for all tests of one machine."""
-TEXT_TIMEOUT = 2400.0
-"""The same where a language model is among them: a token takes seconds on a busy host."""
 
 
 @click.command()
@@ -58,6 +41,14 @@ TEXT_TIMEOUT = 2400.0
               "the file beside an authorized key, without .pub, if there is one.")  # fmt: skip
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
               help="JUnit file, by default build/junit.xml.")  # fmt: skip
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Machines tested at the same time, by default as many as processors and free "
+    "memory allow.",
+)
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -88,6 +79,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     boot: str,
     ssh_key: Path | None,
     junit: Path | None,
+    jobs: int | None,
     baseline: Path | None,
     write_baseline: Path | None,
     threshold: float | None,
@@ -102,9 +94,11 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     counting.check(tuple(item.machine.name for item in asked))
     folder = output_folder(asked[0], output).parent
     key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
+    prepared = [prepare(app, item, boot, locked=locked, output=output, key=key) for item in asked]
+    tested = run_suite(app, prepared, jobs or jobs_that_fit(prepared))
     tested = [
-        _test(app, item, boot, locked=locked, output=output, key=key, counting=counting)
-        for item in asked
+        (counting.complete(app, item.session.guest, result), folder)
+        for item, (result, folder) in zip(prepared, tested, strict=True)
     ]
     results = [result for result, _ in tested]
     counting.save(results)
@@ -146,87 +140,3 @@ def _machines(app: App, manifest: Path, asked: tuple[str, ...], engine: str) -> 
             raise UserError(f"no machine fits {pattern!r}")
         names += found
     return list(dict.fromkeys(names))
-
-
-def _test(
-    app: App,
-    asked: Asked,
-    boot: str,
-    *,
-    locked: bool,
-    output: Path | None,
-    key: Path | None,
-    counting: Counting,
-) -> tuple[MachineResult, Path]:
-    app.log.info(f"== {asked.machine.name} ({asked.engine})")
-    build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
-    artifacts = testable(artifacts)
-    base = MachineResult(
-        machine=asked.machine.name,
-        engine=artifacts.engine,
-        variant=artifacts.variant,
-        boot=boot,
-        models=tuple(model.name for model in artifacts.models),
-    )
-    session = make_session(app, build, artifacts, archive, boot, key=key)
-    path = artifacts.folder / "session.json"
-    write_session(session, path)
-    try:
-        result = _pytest(app, build, artifacts, path, base)
-        result = counting.complete(app, session.guest, result)
-    except BuildError as error:
-        result = dataclasses.replace(base, error=error.what)
-    return result, artifacts.folder
-
-
-def make_session(
-    app: App,
-    build: Build,
-    artifacts: Artifacts,
-    archive: Archive,
-    boot: str,
-    *,
-    key: Path | None = None,
-) -> Session:
-    """What to boot, and the key for commands over ssh; fetches QEMU if it is not there yet."""
-    qemu = build.machine.qemu
-    if qemu is None:
-        raise UserError(f"QEMU has no stand-in for {build.machine.name}")
-    if boot == "disk" and qemu.firmware_code is None:
-        raise UserError(f"{build.machine.name} does not boot by itself", hint="use --boot direct")
-    lock = lock_packages(build, emulator(build), archive, update=False, strict=False)
-    build = dataclasses.replace(build, lock=lock)
-    tools = unpack_tools(tool_set(build, emulator_role(build)), archive, app.fetcher.cache)
-    if artifacts.has("qemuboot"):
-        qemu = with_qemuboot(qemu, read_qemuboot(artifacts.path("qemuboot").read_text("utf-8")))
-    guest = Guest(artifacts, qemu, tools, boot, artifacts.folder, key)
-    budgets = {m.runtime.server: server_memory(build.models, m.runtime.server)
-               for m in build.models}  # fmt: skip
-    return Session(guest, app.fetcher.cache, budgets)
-
-
-def _pytest(
-    app: App, build: Build, artifacts: Artifacts, session: Path, base: MachineResult
-) -> MachineResult:
-    tests = shipped("qemu-tests")
-    junit = artifacts.folder / "junit.xml"
-    junit.unlink(missing_ok=True)
-    command = [
-        sys.executable, "-m", "pytest", "-p", "imagebuilder.testing.plugin",
-        # Loaded by name, once; testinfra's own plugin would give its `host` the place of ours.
-        "-p", "no:imagebuilder", "-p", "no:pytest11.testinfra",
-        "-c", str(tests / "pytest.ini"), "--rootdir", str(tests),
-        f"--imagebuilder-session={session}", f"--junitxml={junit}",
-        "-o", "junit_family=xunit1", str(tests), *map(str, build.manifest.tests),
-    ]  # fmt: skip
-    log = artifacts.folder / "tests.log"
-    with app.log.task(f"test {base.machine}"):
-        done = run(command, env={"PYTHONDONTWRITEBYTECODE": "1"}, log=log, check=False,
-                   timeout=TEXT_TIMEOUT if artifacts.text_listen else TIMEOUT)  # fmt: skip
-    if not junit.is_file():
-        raise BuildError(f"pytest ended with exit code {done.exit_code}, see {log}")
-    result = read_junit(junit, base)
-    if not result.good:
-        app.log.error(done.stdout.decode("utf-8", "replace")[-6000:])
-        app.log.error(f"console: {artifacts.folder / 'console.log'}, tests: {log}")
-    return result

@@ -1,0 +1,154 @@
+"""The tests of machines: prepared one after another, run side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.artifact import Artifacts, testable
+from imagebuilder.catalog import shipped
+from imagebuilder.cli.app import App
+from imagebuilder.cli.pipeline import Asked, build_image
+from imagebuilder.engines.locking import emulator, emulator_role, lock_packages, tool_set
+from imagebuilder.errors import UserError
+from imagebuilder.fetch.debian import Archive
+from imagebuilder.hosttools import unpack_tools
+from imagebuilder.report import MachineResult, read_junit
+from imagebuilder.resolve import Build, server_memory
+from imagebuilder.run import Job, run_all
+from imagebuilder.target.qemu import Guest
+from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
+from imagebuilder.testing.session import Session, write_session
+
+TIMEOUT = 900.0
+"""Seconds for all tests of one machine."""
+TEXT_TIMEOUT = 2400.0
+"""The same where a language model is among them: a token takes seconds on a busy host."""
+OVERHEAD = 256 << 20
+"""Bytes of memory that QEMU and pytest take beside the guest's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A machine with its image built, ready to be tested; `result` is still empty."""
+
+    asked: Asked
+    session: Session
+    result: MachineResult
+
+    @property
+    def folder(self) -> Path:
+        """Where the image lies, and the reports of its tests go."""
+        return self.session.guest.artifacts.folder
+
+
+def prepare(
+    app: App, asked: Asked, boot: str, *, locked: bool, output: Path | None, key: Path | None
+) -> Prepared:
+    """Build the image of a machine and say how it is booted; raises as `build` does."""
+    app.log.info(f"== {asked.machine.name} ({asked.engine})")
+    build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
+    artifacts = testable(artifacts)
+    result = MachineResult(
+        machine=asked.machine.name,
+        engine=artifacts.engine,
+        variant=artifacts.variant,
+        boot=boot,
+        models=tuple(model.name for model in artifacts.models),
+    )
+    session = make_session(app, build, artifacts, archive, boot, key=key)
+    return Prepared(asked, session, result)
+
+
+def jobs_that_fit(prepared: Sequence[Prepared]) -> int:
+    """How many of the machines can run at once on this host."""
+    largest = max(item.session.guest.qemu.memory for item in prepared) + OVERHEAD
+    return max(1, min(len(os.sched_getaffinity(0)), available_memory() // largest))
+
+
+def available_memory() -> int:
+    """Bytes that new processes can have; without /proc, those of one machine."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return next(int(s.split()[1]) << 10 for s in lines if s.startswith("MemAvailable:"))
+
+
+def run_suite(
+    app: App, prepared: Sequence[Prepared], at_once: int
+) -> list[tuple[MachineResult, Path]]:
+    """Test the machines; the result of each, and the folder of its console."""
+    jobs = [_job(item) for item in prepared]
+    names = [item.result.machine for item in prepared]
+    with app.log.task(f"test {', '.join(names)}") as task:
+
+        def ended(number: int) -> None:
+            app.log.info(f"tested {names[number]}")
+            app.log.update(task)
+
+        codes = run_all(jobs, at_once, {"PYTHONDONTWRITEBYTECODE": "1"}, ended)
+    return [
+        (_result(app, item, job, code), item.folder)
+        for item, job, code in zip(prepared, jobs, codes, strict=True)
+    ]
+
+
+def _job(item: Prepared) -> Job:
+    tests, folder = shipped("qemu-tests"), item.folder
+    path, junit = folder / "session.json", folder / "junit.xml"
+    write_session(item.session, path)
+    junit.unlink(missing_ok=True)
+    command = (
+        sys.executable, "-m", "pytest", "-p", "imagebuilder.testing.plugin",
+        # Loaded by name, once; testinfra's own plugin would give its `host` the place of ours.
+        "-p", "no:imagebuilder", "-p", "no:pytest11.testinfra",
+        "-c", str(tests / "pytest.ini"), "--rootdir", str(tests),
+        f"--imagebuilder-session={path}", f"--junitxml={junit}",
+        "-o", "junit_family=xunit1", str(tests), *map(str, item.asked.manifest.tests),
+    )  # fmt: skip
+    text = item.session.guest.artifacts.text_listen
+    return Job(command, folder / "tests.log", TEXT_TIMEOUT if text else TIMEOUT)
+
+
+def _result(app: App, item: Prepared, job: Job, code: int | None) -> MachineResult:
+    junit = item.folder / "junit.xml"
+    if code is None or not junit.is_file():
+        ended = f"did not end within {job.timeout:g} s" if code is None else (
+            f"ended with exit code {code}, see {job.log}")  # fmt: skip
+        return dataclasses.replace(item.result, error=f"pytest {ended}")
+    result = read_junit(junit, item.result)
+    if not result.good:
+        app.log.error(job.log.read_text("utf-8", "replace")[-6000:])
+        app.log.error(f"console: {item.folder / 'console.log'}, tests: {job.log}")
+    return result
+
+
+def make_session(
+    app: App,
+    build: Build,
+    artifacts: Artifacts,
+    archive: Archive,
+    boot: str,
+    *,
+    key: Path | None = None,
+) -> Session:
+    """What to boot, and the key for commands over ssh; fetches QEMU if it is not there yet."""
+    qemu = build.machine.qemu
+    if qemu is None:
+        raise UserError(f"QEMU has no stand-in for {build.machine.name}")
+    if boot == "disk" and qemu.firmware_code is None:
+        raise UserError(f"{build.machine.name} does not boot by itself", hint="use --boot direct")
+    lock = lock_packages(build, emulator(build), archive, update=False, strict=False)
+    build = dataclasses.replace(build, lock=lock)
+    tools = unpack_tools(tool_set(build, emulator_role(build)), archive, app.fetcher.cache)
+    if artifacts.has("qemuboot"):
+        qemu = with_qemuboot(qemu, read_qemuboot(artifacts.path("qemuboot").read_text("utf-8")))
+    guest = Guest(artifacts, qemu, tools, boot, artifacts.folder, key)
+    budgets = {m.runtime.server: server_memory(build.models, m.runtime.server)
+               for m in build.models}  # fmt: skip
+    return Session(guest, app.fetcher.cache, budgets)
