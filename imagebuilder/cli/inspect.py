@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -91,9 +92,17 @@ def _image(artifacts: Artifacts) -> Parts:
             problems.append(Problem("is not the file that was built", Location(path)))
     if problems:
         raise UserError(*problems)
-    models = {f"model {m.name} {m.version}": (0, m.digest.removeprefix("sha256:"))
-              for m in artifacts.models}  # fmt: skip
-    return {f.file: (f.size, f.sha256) for f in artifacts.files} | models
+    return {f.file: (f.size, f.sha256) for f in artifacts.files} | _listed(artifacts)
+
+
+def _listed(artifacts: Artifacts) -> Parts:
+    """What is in the image, by the engine's own list where there is one."""
+    rows = []
+    if artifacts.has("packages"):
+        rows = json.loads(artifacts.path("packages").read_bytes())
+    listed = {f"{r['kind']} {r['name']}": (r.get("size", 0), r["sha256"]) for r in rows}
+    models = {f"model {m.name}": (0, m.digest.removeprefix("sha256:")) for m in artifacts.models}
+    return models | dict(sorted(listed.items(), key=lambda item: -item[1][0]))
 
 
 def _bundle(bundle: SealedBundle) -> Parts:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder import device
 from imagebuilder.target.command import Forward
 from imagebuilder.target.qemu import QemuTarget, booted, free_port
 from imagebuilder.testing.session import Session, read_session
@@ -146,6 +147,18 @@ def test_no_account_has_a_password(target: QemuTarget) -> None:
     rows = [line.split(":") for line in output(target, "cat /etc/passwd").splitlines()]
     assert {row[1] for row in rows} == {"x"}
     assert target.run("test -e /etc/shadow").exit_code != 0
+
+
+def test_the_package_list_has_sizes(project: Path, target: QemuTarget) -> None:
+    rows = json.loads((project / "build" / "qemuarm64" / "packages.json").read_text())
+    sizes = {f"{row['kind']} {row['name']}": row["size"] for row in rows}
+    for files, name in (
+        (device.SERVER_PATH, "server inferd"),
+        ("/usr/lib/libonnxruntime.so", "runtime onnxruntime"),
+        ("/models/digits/*", "model digits"),
+    ):
+        assert int(output(target, f"cat {files} | wc -c")) == sizes[name]
+    assert 100_000 < sizes["package libc6"] < 4_000_000
 
 
 def test_the_package_list_names_licences(project: Path, session: Session) -> None:

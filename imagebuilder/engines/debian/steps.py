@@ -90,15 +90,23 @@ def kernel(tools: Tools, work: Work) -> None:
 
 def root_image(tools: Tools, work: Work) -> None:
     """Put the root together."""
-    libraries = {
+    libraries = _libraries(tools, work)
+    tree = root.root_tree(tools.build, tools.root_packages(), libraries, _server_file(work))
+    _check_runtimes(tools.build, tree)
+    disk.make_erofs(tools.image_tools(), tree, work.output / "root.img", compress=True)
+
+
+def _libraries(tools: Tools, work: Work) -> dict[str, Path]:
+    """Runtimes' libraries from wheels, by their path on the device."""
+    return {
         config.runtime_path(model): fetch_from_wheel(work.fetcher, model.target.debian.wheel)
         for model in tools.build.models
         if model.target.debian is not None and model.target.debian.wheel is not None
     }
-    server_file = work.inputs["server"] / "inferd" if "server" in work.inputs else None
-    tree = root.root_tree(tools.build, tools.root_packages(), libraries, server_file)
-    _check_runtimes(tools.build, tree)
-    disk.make_erofs(tools.image_tools(), tree, work.output / "root.img", compress=True)
+
+
+def _server_file(work: Work) -> Path | None:
+    return work.inputs["server"] / "inferd" if "server" in work.inputs else None
 
 
 def _check_runtimes(build: Build, tree: Tree) -> None:
@@ -200,11 +208,13 @@ def compress(_tools: Tools, work: Work) -> None:
 
 
 def packages(tools: Tools, work: Work) -> None:
-    """List what the image holds, with versions and licences."""
+    """List what the image holds, with versions, sizes and licences."""
     from imagebuilder.engines.debian.licenses import package_list
 
-    kernel_text = (work.inputs["kernel"] / "copyright").read_text("utf-8", "replace")
-    rows = package_list(tools.build, tools.root_packages(), kernel_text)
+    files = _libraries(tools, work)
+    if (server_file := _server_file(work)) is not None:
+        files[device.SERVER_PATH] = server_file
+    rows = package_list(tools.build, tools.root_packages(), work.inputs["kernel"], files)
     (work.output / "packages.json").write_text(json_text(rows))
 
 

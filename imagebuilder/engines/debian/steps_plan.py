@@ -20,7 +20,7 @@ from imagebuilder.devicefiles import (
 )
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.packages import package_set, root_packages
-from imagebuilder.engines.debian.root import SCRIPTS, data_file, script
+from imagebuilder.engines.debian.root import DROP, SCRIPTS, data_file, script
 from imagebuilder.engines.locking import tool_set
 from imagebuilder.hosttools import toolbox_digest
 from imagebuilder.package import PackageSet
@@ -63,9 +63,10 @@ def make_plan(build: Build) -> Plan:
     steps.append(Step("disk", "disk", disk, {}, tuple(after), tools))
     steps.append(Step("compress", "compress", {"level": 9}, {}, ("disk",), {"revision": REVISION}))
     listing = {**_root_packages(build), "kernel": _packages(build, "kernel")["packages"],
-               "runtimes": _runtimes(build),
+               "runtimes": _runtimes(build), "dropped": list(DROP),
                "models": {m.request.bundle: m.bundle.digest for m in build.models}}  # fmt: skip
-    steps.append(Step("packages", "packages", listing, {}, ("kernel",), {"revision": REVISION}))
+    listed = ("kernel", "server") if inferd else ("kernel",)
+    steps.append(Step("packages", "packages", listing, {}, listed, {"revision": REVISION}))
     return Plan("debian", tuple(steps))
 
 
