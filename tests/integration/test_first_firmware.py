@@ -89,7 +89,7 @@ def test_a_planted_slow_down_is_found(project: Path, tested) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "qemuarm64: WORSE magika.inference: " in done.stdout
     assert done.stdout.count("WORSE") == 1, done.stdout
-    assert "+2.0" in (project / "build" / "report.html").read_text()
+    assert '<td class="bad">worse</td>' in (project / "build" / "report.html").read_text()
     assert "- worse: magika.inference: " in (project / "build" / "report.md").read_text()
 
 
