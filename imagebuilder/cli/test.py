@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from imagebuilder.cli.suite import jobs_that_fit, prepare, run_suite
 from imagebuilder.errors import EXIT_FAILED, UserError
 from imagebuilder.report import (
     SUMMARY_HEADER,
+    MachineResult,
     merge_junit,
     summary_rows,
     write_json,
@@ -95,17 +97,30 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     folder = output_folder(asked[0], output).parent
     key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
     prepared = [prepare(app, item, boot, locked=locked, output=output, key=key) for item in asked]
-    tested = run_suite(app, prepared, jobs or jobs_that_fit(prepared))
     tested = [
-        (counting.complete(app, item.session.guest, result), folder)
-        for item, (result, folder) in zip(prepared, tested, strict=True)
+        (counting.complete(app, item.session.guest, result), place)
+        for item, (result, place) in zip(
+            prepared, run_suite(app, prepared, jobs or jobs_that_fit(prepared)), strict=True
+        )
     ]
+    counting.save([result for result, _ in tested])
+    firmware = asked[0].manifest
+    _report(app, tested, f"{firmware.name} {firmware.version}", folder, junit)
+    context.exit(0 if all(result.good for result, _ in tested) else EXIT_FAILED)
+
+
+def _report(
+    app: App,
+    tested: Sequence[tuple[MachineResult, Path]],
+    title: str,
+    folder: Path,
+    junit: Path | None,
+) -> None:
+    """Write the reports into `folder`, JUnit's where it was asked for, and show the results."""
     results = [result for result, _ in tested]
-    counting.save(results)
     junit = junit or folder / "junit.xml"
     merge_junit([(result, place / "junit.xml") for result, place in tested], junit)
-    firmware = asked[0].manifest
-    write_pages(tested, f"{firmware.name} {firmware.version}", folder)
+    write_pages(tested, title, folder)
     write_json(results, folder / "results.json")
     app.log.table(SUMMARY_HEADER, summary_rows(results))
     for result in results:
@@ -121,7 +136,6 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
         f"{folder / 'report.html'}\n"
         "Times are emulated: they compare builds, they are not a board's."
     )
-    context.exit(0 if all(result.good for result in results) else EXIT_FAILED)
 
 
 def _machines(app: App, manifest: Path, asked: tuple[str, ...], engine: str) -> list[str | None]:

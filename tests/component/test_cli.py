@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from imagebuilder.bundle.signer import read_file_key
 
 EXIT_INPUT = 2
 
@@ -125,7 +125,7 @@ def load(split, sources):
 """
 
 
-def test_signed_models(tmp_path: Path) -> None:
+def test_signed_models(tmp_path: Path, signing_key: Path) -> None:
     run = partial(imagebuilder, tmp_path, IMAGEBUILDER_CACHE=str(tmp_path / "cache"))
     folder = tmp_path / "models" / "tiny"
     folder.mkdir(parents=True)
@@ -133,19 +133,6 @@ def test_signed_models(tmp_path: Path) -> None:
     shutil.copy(fixture / "model.onnx", folder)
     (folder / "data.py").write_text(RECIPE)
     (folder / "bundle.yaml").write_text(TINY)
-    key = ed25519.Ed25519PrivateKey.generate()
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    (tmp_path / "key.pub").write_bytes(
-        key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
     manifest = tmp_path / "firmware.yaml"
     text = ("format: 1\nname: f\nversion: '1'\nmachine: qemuarm64\nsearch: [models]\n"
             "models: [{bundle: tiny}]\nverify: {key: key.pub, minimum_version: %d}\n")  # fmt: skip
@@ -160,7 +147,7 @@ def test_signed_models(tmp_path: Path) -> None:
     done = run("generate", manifest, "--output", "project")
     assert done.returncode == 0, done.stderr
     (config,) = (tmp_path / "project").rglob("inferd.json")
-    raw = key.public_key().public_bytes_raw()
+    raw = read_file_key(signing_key).public_key()
     assert json.loads(config.read_text())["verify"] == {
         "key": base64.b64encode(raw).decode(), "minimum_version": 2}  # fmt: skip
     (bundle,) = (tmp_path / "project").rglob("*tiny*.tar")

@@ -9,8 +9,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from imagebuilder.state import default_cache
 
@@ -139,26 +137,15 @@ def test_inspect_finds_a_changed_image(project: Path, tested) -> None:
     assert f"{copy / 'initrd'}: is not the file that was built" in done.stderr
 
 
-def test_evidence_is_verified_and_a_changed_image_is_found(project: Path, tested) -> None:
+def test_evidence_is_verified_and_a_changed_image_is_found(
+    project: Path, tested, signing_key: Path
+) -> None:
     """Signed, checked elsewhere against the image, and against another machine's."""
-    key = ed25519.Ed25519PrivateKey.generate()
-    (project / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    (project / "key.pub").write_bytes(
-        key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
     pack = project / "evidence.tar"
     words = ("export", "evidence", project / "firmware.yaml", "--output", pack)
-    done = imagebuilder(*words, "--sign", project / "key.pem")
+    done = imagebuilder(*words, "--sign", signing_key)
     assert done.returncode == 0, done.stderr
-    verify = ("inspect", "--verify", pack, "--key", project / "key.pub", "--offline")
+    verify = ("inspect", "--verify", pack, "--key", signing_key.with_name("key.pub"), "--offline")
     done = imagebuilder(*verify, project / "build" / "qemuarm64")
     assert done.returncode == 0, done.stderr
     assert "signed by the key" in done.stdout
