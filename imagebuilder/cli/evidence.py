@@ -59,7 +59,7 @@ def _files(
         if artifacts.has(kind):
             yield name, artifacts.path(kind).read_bytes()
     for bundle in bundles:
-        yield from bundle_evidence(bundle)
+        yield from bundle_evidence(bundle, signed=asked.trust is not None)
     for name in REPORTS:
         for folder in (artifacts.folder, artifacts.folder.parent):
             if (folder / name).is_file():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.artifact import FILE_NAME, Artifacts, read_artifacts
-from imagebuilder.bundle.reader import MANIFEST, SIGNATURE, SealedBundle
+from imagebuilder.bundle.reader import MANIFEST, SealedBundle, bundle_files
 from imagebuilder.bundle.signer import Signer, check_signature, signature_line
 from imagebuilder.errors import UserError
 from imagebuilder.kasproject.tarball import tarball
@@ -42,13 +42,12 @@ class Evidence:
         return tarball(name, {**self.files, INDEX: index, **signature})
 
 
-def bundle_evidence(bundle: SealedBundle) -> Iterator[tuple[str, bytes]]:
+def bundle_evidence(bundle: SealedBundle, *, signed: bool) -> Iterator[tuple[str, bytes]]:
     """What the archive holds of a bundle: all but the model and its golden tensors."""
     description = bundle.description
     large = {description.model.file, *(check.file for check in description.checks)}
-    for name in (MANIFEST, SIGNATURE, *sorted(description.files)):
-        path = bundle.folder / name
-        if name not in large and path.is_file():
+    for name, path in bundle_files(bundle, signed=signed).items():
+        if name not in large:
             yield f"models/{description.name}/{name}", path.read_bytes()
 
 

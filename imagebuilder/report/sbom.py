@@ -122,8 +122,8 @@ class _Graph:
         return self.element(
             "ai_AIPackage", f"model:{found.name}", found.name,
             software_packageVersion=found.version, software_primaryPurpose="model",
-            software_downloadLocation=NO_PLACE, suppliedBy=f"{self.space}:agent",
-            releaseTime=self.created, ai_domain=[found.task], ai_typeOfModel=[found.model.format],
+            software_downloadLocation=NO_PLACE,
+            ai_domain=[found.task], ai_typeOfModel=[found.model.format],
             ai_informationAboutApplication=found.provenance.source,
             ai_modelDataPreprocessing=[text],
             ai_metric=metrics, verifiedUsing=[_hash(bundle.digest.removeprefix("sha256:"))],
@@ -134,8 +134,7 @@ class _Graph:
             self.element(
                 "dataset_DatasetPackage", f"data:{_digest(model + name)}", name,
                 software_primaryPurpose="data", software_downloadLocation=NO_PLACE,
-                originatedBy=[f"{self.space}:agent"], builtTime=self.created,
-                releaseTime=self.created, dataset_datasetType=["noAssertion"],
+                dataset_datasetType=["noAssertion"],
                 verifiedUsing=[_hash(sha256)],
             )
             for name, sha256 in sorted(sets.items())

@@ -50,7 +50,7 @@ def evidence(tmp_path_factory) -> Evidence:
         "artifacts.json": write_artifacts(artifacts).read_bytes(),
         "firmware.lock": json.dumps(lock).encode(),
         SBOM: json.dumps(sbom(materials, "2026-01-31T12:00:00Z")).encode(),
-        **dict(bundle_evidence(bundle)),
+        **dict(bundle_evidence(bundle, signed=False)),
     })  # fmt: skip
 
 
