@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagebuilder import device
-from imagebuilder.resolve import Build, text_context
+from imagebuilder.resolve import Build, BuildModel, text_context
 
 SERVER = "inferd"
 TEXT_SERVER = "llama-server"
@@ -55,6 +55,7 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
                 "bundle": f"{device.MODELS_PATH}/{model.request.bundle}",
                 "device": model.request.device,
                 "fallback": model.request.fallback,
+                **_delegate(build, model),
                 "threads": model.request.threads,
                 "memory_limit": model.request.memory_limit,
             }
@@ -63,6 +64,15 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         ],
         **_verify(build),
     }
+
+
+def _delegate(build: Build, model: BuildModel) -> dict[str, str]:
+    """The machine's library for the model's device, if there is one."""
+    found = build.machine.accelerator
+    if found is None or model.request.device != found.kind:
+        return {}
+    own = found.runtimes.get(model.runtime.name, {})
+    return {"delegate": own["delegate"]} if "delegate" in own else {}
 
 
 def _verify(build: Build) -> dict[str, Any]:

@@ -16,6 +16,7 @@ struct SessionOptions {
     int threads = 1;
     std::string device = "cpu";
     bool allow_fallback = false;
+    std::string delegate;  // path of the library for a device that is not the CPU
 };
 
 // A loaded model; `run` may be called by one thread at a time.

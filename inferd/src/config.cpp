@@ -29,8 +29,9 @@ Status known_keys(const Json& value, const std::string& where,
 }
 
 Result<ModelConfig> read_model(const Json& value) {
-    if (auto problem = known_keys(value, "models",
-                                  {"bundle", "device", "fallback", "threads", "memory_limit"})) {
+    if (auto problem =
+            known_keys(value, "models",
+                       {"bundle", "device", "fallback", "delegate", "threads", "memory_limit"})) {
         return *problem;
     }
     ModelConfig model;
@@ -48,6 +49,9 @@ Result<ModelConfig> read_model(const Json& value) {
     }
     model.device = device.get<std::string>();
     model.allow_fallback = fallback == "allow";
+    const auto delegate = value.value("delegate", Json(""));
+    if (!delegate.is_string()) return Error{"", "models: delegate must be a path"};
+    model.delegate = delegate.get<std::string>();
     const auto threads = value.value("threads", Json(1U));
     if (!threads.is_number_unsigned() || threads < 1U || threads > 256U) {
         return Error{"", "models: threads must be 1 to 256"};

@@ -19,6 +19,7 @@ struct ModelConfig {
     std::string bundle;  // folder
     std::string device = "cpu";
     bool allow_fallback = false;
+    std::string delegate;  // path; empty means none
     int threads = 1;
     std::optional<std::uint64_t> memory_limit;  // bytes of RSS that loading may add
 };

@@ -39,7 +39,8 @@ Status Models::add(const Config& config, const ModelConfig& entry) {
     if (!library) return library.error();
     const auto before = resident_bytes();
     const auto start = std::chrono::steady_clock::now();
-    auto session = (*library)->load(*bundle, {entry.threads, entry.device, entry.allow_fallback});
+    auto session = (*library)->load(
+        *bundle, {entry.threads, entry.device, entry.allow_fallback, entry.delegate});
     if (!session) return session.error();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     const auto after = resident_bytes();

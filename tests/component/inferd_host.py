@@ -20,9 +20,11 @@ from typing import Any
 import httpx
 import pytest
 
+from imagebuilder.catalog import make_catalog
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.debian import Archive, find_mirrors
+from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.log import QUIET, Log
 from imagebuilder.state import default_cache
 
@@ -98,6 +100,17 @@ def runtime_library() -> Path:
         pytest.skip("not run: the Python package onnxruntime is not installed")
     folder = Path(spec.submodule_search_locations[0]) / "capi"
     return next(iter(sorted(folder.glob("libonnxruntime.so.*"))))
+
+
+def tflite_library() -> Path:
+    """TensorFlow Lite's library for this host, as a firmware gets it."""
+    target = make_catalog().runtime("tflite").targets.get(platform.machine())
+    if target is None or target.debian is None or target.debian.wheel is None:
+        pytest.skip(f"not run: no library of TensorFlow Lite for {platform.machine()}")
+    try:
+        return fetch_source(Fetcher(default_cache(), Log(QUIET)), target.debian.wheel, ROOT)
+    except UserError as error:
+        pytest.skip(f"not run: no library of TensorFlow Lite: {error}")
 
 
 def free_port() -> int:

@@ -1,0 +1,163 @@
+"""inferd with TensorFlow Lite's library: on the CPU, and with a delegate in place of an NPU's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import inferd_host
+import pytest
+from inferd_host import FIXTURES, Inferd
+
+pytestmark = pytest.mark.network
+
+DOUBLING = FIXTURES / "good-tflite"
+XNNPACK = "TfLiteXNNPackDelegate"
+
+
+@pytest.fixture(scope="module")
+def runtimes() -> dict[str, str]:
+    return {"tflite": str(inferd_host.tflite_library())}
+
+
+@pytest.fixture(scope="module")
+def delegates(tmp_path_factory) -> list[Path]:
+    """Delegates that take none, the first and both of the model's nodes."""
+    folder = tmp_path_factory.mktemp("delegates é")
+    made = [folder / f"libfake{takes}.so" for takes in range(3)]
+    source = Path(__file__).with_name("fake_delegate.c")
+    for takes, path in enumerate(made):
+        words = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-DTAKES={takes}"]
+        subprocess.run([*words, "-o", path, source], check=True)
+    return made
+
+
+def refusal(inferd: Inferd, config: Path) -> str:
+    result = inferd.run("selftest", "--config", config)
+    assert result.returncode == 2, result
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("INFO:")]
+    assert len(lines) == 1, result.stderr
+    return lines[0].removeprefix("inferd: ")
+
+
+def selftest(inferd: Inferd, config: Path) -> dict[str, Any]:
+    result = inferd.run("selftest", "--config", config)
+    assert result.returncode == 0, result
+    (model,) = json.loads(result.stdout)["models"]
+    assert model["pass"] is True
+    return dict(model)
+
+
+def changed(inferd: Inferd, model: bytes | None = None, **changes: Any) -> Path:
+    """A copy of the bundle with another model or other keys, sealed again."""
+    folder = inferd.folder / "changed"
+    shutil.copytree(DOUBLING, folder, dirs_exist_ok=True)
+    data = json.loads((DOUBLING / "bundle.json").read_text()) | changes
+    if model is not None:
+        (folder / "model.tflite").write_bytes(model)
+        data["files"]["model.tflite"] = {
+            "size": len(model), "sha256": hashlib.sha256(model).hexdigest()
+        }  # fmt: skip
+    (folder / "bundle.json").write_text(json.dumps(data))
+    return folder
+
+
+def test_selftest(inferd: Inferd, runtimes) -> None:
+    model = selftest(inferd, inferd.configure([DOUBLING], runtimes=runtimes))
+    assert (model["runtime"], model["runtime_version"]) == ("tflite", "2.17.1")
+    assert model["provider"] == XNNPACK
+    assert model["checks"][0]["max_abs"] == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches_of_any_size(inferd: Inferd, runtimes, threads: int) -> None:
+    config = inferd.configure([DOUBLING], runtimes=runtimes, model={"threads": threads})
+    with inferd.serve(config) as server:
+        for rows in (1, 3, 2, 1):
+            data = [float(i) for i in range(3 * rows)]
+            request = {"inputs": [
+                {"name": "x", "datatype": "FP32", "shape": [rows, 3], "data": data}
+            ]}  # fmt: skip
+            answer = server.client.post("/v2/models/fixture/infer", json=request)
+            assert answer.status_code == 200, answer.text
+            (output,) = answer.json()["outputs"]
+            assert output["shape"] == [rows, 3]
+            assert output["data"] == [4 * value for value in data]
+
+
+def test_beside_a_model_of_onnx(inferd: Inferd, runtimes) -> None:
+    other = changed(inferd, name="doubling")
+    both = runtimes | {"onnxruntime": str(inferd_host.runtime_library())}
+    with inferd.serve(inferd.configure([FIXTURES / "good-float", other], runtimes=both)) as server:
+        metrics = server.client.get("/metrics").text
+    assert 'provider="CPUExecutionProvider"' in metrics
+    assert f'provider="{XNNPACK}"' in metrics
+
+
+@pytest.mark.parametrize(
+    ("takes", "fallback", "provider"),
+    [
+        (2, "deny", "Fake"),
+        (2, "allow", "Fake"),
+        (1, "allow", f"Fake,{XNNPACK}"),
+        (0, "allow", XNNPACK),
+    ],
+)
+def test_a_delegate(inferd: Inferd, runtimes, delegates, takes, fallback, provider) -> None:
+    model = {"device": "npu", "fallback": fallback, "delegate": str(delegates[takes])}
+    config = inferd.configure([DOUBLING], runtimes=runtimes, model=model)
+    assert selftest(inferd, config)["provider"] == provider
+    with inferd.serve(config) as server:
+        assert f'provider="{provider}"' in server.client.get("/metrics").text
+        metadata = server.client.get("/v2/models/fixture").json()
+        assert metadata["parameters"]["provider"] == provider
+
+
+@pytest.mark.parametrize(("takes", "left"), [(0, 2), (1, 1)])
+def test_a_fallback_that_is_denied(inferd: Inferd, runtimes, delegates, takes, left) -> None:
+    model = {"device": "npu", "delegate": str(delegates[takes])}
+    config = inferd.configure([DOUBLING], runtimes=runtimes, model=model)
+    assert refusal(inferd, config) == (
+        f"fixture: npu: {left} of 2 nodes would run on the CPU, and falling back to it is denied"
+    )
+
+
+def test_delegates_that_cannot_be(inferd: Inferd, runtimes) -> None:
+    for delegate, message in (
+        ("", "no delegate for the device npu, and falling back to the CPU is denied"),
+        ("libm.so.6", "libm.so.6: not an external delegate"),
+    ):
+        model = {"device": "npu", "delegate": delegate}
+        config = inferd.configure([DOUBLING], runtimes=runtimes, model=model)
+        assert refusal(inferd, config) == f"fixture: {message}"
+    model = {"device": "npu", "delegate": "/no/such.so"}
+    config = inferd.configure([DOUBLING], runtimes=runtimes, model=model)
+    assert refusal(inferd, config).startswith("fixture: cannot load /no/such.so: ")
+    config = inferd.configure([DOUBLING], runtimes=runtimes, model={**model, "fallback": "allow"})
+    assert selftest(inferd, config)["provider"] == XNNPACK
+
+
+def test_models_that_cannot_be(inferd: Inferd, runtimes) -> None:
+    tensor = {"name": "x", "dtype": "float32", "shape": [-1, 3]}
+    raw = (DOUBLING / "model.tflite").read_bytes()
+    for model in (b"TFL3", b"\x10\0\0\0TFL4" + raw[8:], raw[:-40]):
+        config = inferd.configure([changed(inferd, model)], runtimes=runtimes)
+        assert refusal(inferd, config) == (
+            "fixture: not a TensorFlow Lite model: The model is not a valid Flatbuffer buffer"
+        )
+    for change in ({"name": "z"}, {"dtype": "int32"}):
+        folder = changed(inferd, inputs=[tensor | change])
+        config = inferd.configure([folder], runtimes=runtimes)
+        assert ": golden-mismatch: " in refusal(inferd, config)
+
+
+def test_libraries_that_cannot_be(inferd: Inferd) -> None:
+    config = inferd.configure([DOUBLING], runtimes={"tflite": "libm.so.6"})
+    assert refusal(inferd, config) == ("libm.so.6: no TensorFlow Lite library with TfLiteVersion")
+    assert refusal(inferd, inferd.configure([DOUBLING], runtimes={})) == (
+        "runtimes names no path for tflite"
+    )
