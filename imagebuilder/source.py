@@ -18,7 +18,7 @@ class PathSource:
 class PypiSource:
     """A file in a wheel, or with no `file` the wheel itself; `pin` is NAME==VERSION.
 
-    `sha256` is of the file that is meant.
+    With `member` the file is a zip archive, and its member is meant. `sha256` is of what is meant.
     """
 
     pin: str
@@ -26,6 +26,7 @@ class PypiSource:
     sha256: str
     platform: str | None
     python: str | None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,12 @@ def parse_source(data: dict[str, Any]) -> Source:
         return PathSource(data["path"], data.get("sha256"))
     if "pypi" in data:
         return PypiSource(
-            data["pypi"], data.get("file"), data["sha256"], data.get("platform"), data.get("python")
+            data["pypi"],
+            data.get("file"),
+            data["sha256"],
+            data.get("platform"),
+            data.get("python"),
+            data.get("member"),
         )
     if "deb" in data:
         return DebSource(data["deb"], data.get("arch", "all"), data["file"], data["sha256"])

@@ -16,7 +16,7 @@ from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
 from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle
-from imagebuilder.models.gguf import is_gguf
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.text import TextInfo, inspect_text
 from imagebuilder.units import show_size
@@ -34,19 +34,28 @@ def command() -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.pass_obj
 def inspect(app: App, model: Path) -> None:
-    """Show what MODEL is made of: an ONNX or GGUF file, or the folder of a sealed bundle."""
+    """Show what MODEL is made of: an ONNX, TFLite or GGUF file, or a sealed bundle's folder."""
     if model.is_dir():
         bundle = read_bundle(model)
         model = model / bundle.description.model.file
     if not model.is_file():
         raise UserError(f"{model}: no such file")
-    facts = _text_facts(inspect_text(model)) if is_gguf(model) else _facts(inspect_model(model))
+    facts = _inspected(model)
     app.log.table(("what", "value"), list(facts))
 
 
+def _inspected(model: Path) -> Iterable[tuple[str, str]]:
+    if model_format(model) == "gguf":
+        return _text_facts(inspect_text(model))
+    return _facts(inspect_model(model))
+
+
 def _facts(info: ModelInfo) -> Iterable[tuple[str, str]]:
-    yield "IR version", str(info.ir)
-    yield "opset", str(info.opset)
+    if info.opset:
+        yield "IR version", str(info.ir)
+        yield "opset", str(info.opset)
+    else:
+        yield "schema version", str(info.ir)
     for kind, ports in (("input", info.inputs), ("output", info.outputs)):
         for port in ports:
             yield f"{kind} {port.name}", f"{port.dtype} {list(port.shape)}"

@@ -28,7 +28,7 @@ def fetch_from_wheel(fetcher: Fetcher, source: PypiSource) -> Path:
         with fetcher.log.task(f"fetch {source.pin}"):
             wheel = _download(source, Path(folder))
         with new_file(path) as temporary:
-            _extract(wheel, source, temporary)
+            extract_from_wheel(wheel, source, temporary)
     return path
 
 
@@ -51,14 +51,21 @@ def _download(source: PypiSource, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _extract(wheel: Path, source: PypiSource, target: Path) -> None:
+def extract_from_wheel(wheel: Path, source: PypiSource, target: Path) -> None:
+    """Write what `source` means to `target`; `UserError` if it is not there or another file."""
+    name = f"the wheel of {source.pin}"
     if source.file is None:
         shutil.copyfile(wheel, target)
     else:
+        name = f"{source.file} of {source.pin}"
         _extract_member(wheel, source.file, source.pin, target)
+    if source.member is not None:
+        archive = wheel.with_name("archive")
+        shutil.move(target, archive)
+        _extract_member(archive, source.member, name, target)
+        name = f"{source.member} of {name}"
     got = sha256_file(target)
     if got != source.sha256:
-        name = f"{source.file} of {source.pin}" if source.file else f"the wheel of {source.pin}"
         raise UserError(f"{name}: wrong SHA-256: got {got}, want {source.sha256}")
 
 
@@ -72,4 +79,4 @@ def _extract_member(wheel: Path, file: str, pin: str, target: Path) -> None:
     except KeyError as error:
         raise UserError(f"{pin} holds no file {file}") from error
     except zipfile.BadZipFile as error:
-        raise UserError(f"{pin}: not a wheel: {error}") from error
+        raise UserError(f"{pin}: not a zip archive: {error}") from error

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from imagebuilder import __version__
 from imagebuilder.bundle.reader import SealedBundle, open_bundle, read_bundle
 from imagebuilder.catalog.bundle_source import BundleSource
-from imagebuilder.catalog.optimization import FixShapes, show_score
+from imagebuilder.catalog.optimization import FixShapes, Quantize, show_score
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.lock import ModelPin
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.seal_text import seal_text
+from imagebuilder.models.sessions import missing
 from imagebuilder.source import Source
 from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
@@ -27,7 +29,10 @@ from imagebuilder.yamlfile import Key
 if TYPE_CHECKING:
     from imagebuilder.models.search import Search
 
-TOOLS = ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors")
+TOOLS = {
+    "onnx": ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors"),
+    "tflite": ("ai-edge-litert", "ai-edge-quantizer", "numpy", "safetensors"),
+}
 REVISION = "2"
 """Raised when the same inputs would give another bundle."""
 
@@ -88,6 +93,8 @@ def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
 
     model, files = _fetch_all(source, fetcher)
     check_model(source, _inspect(source, model))
+    if model_format(model) == "tflite":
+        raise UserError(source.file.problem(("source",), "the search knows ONNX models only"))
     with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
         return search_source(source, model, files, Path(folder))
 
@@ -127,13 +134,11 @@ def fingerprint(source: BundleSource, model: Path, files: Mapping[str, Path]) ->
     """Digest of everything that decides the bundle: definitions, files, tool versions."""
     own = [source.file.path, source.data.recipe if source.data else None, source.labels,
            source.license_file, *(check.file for check in source.text_checks)]  # fmt: skip
-    tools = () if source.text_checks else TOOLS
+    tools = () if source.text_checks else TOOLS.get(model_format(model), TOOLS["onnx"])
     try:
         versions = {name: metadata.version(name) for name in tools}
     except metadata.PackageNotFoundError as error:
-        raise UserError(
-            f"the Python package {error.name} is missing", hint="pip install 'imagebuilder[models]'"
-        ) from error
+        raise missing(str(error.name)) from error
     parts = {
         "own": [sha256_file(path) for path in own if path is not None],
         "model": sha256_file(model),
@@ -160,6 +165,7 @@ def _build(
     from imagebuilder.models.seal import seal
 
     check_model(source, _inspect(source, model))
+    check_steps(source, model)
     optimized, evaluation, _ = measure(source, model, files, folder)
     return seal(source, optimized, evaluation, cache)
 
@@ -195,6 +201,22 @@ def check_model(source: BundleSource, info: ModelInfo) -> None:
                 problems.append(source.file.problem((kind, index, "shape"), what, hint))
         for name in sorted(set(found) - {spec.name for spec in declared}):
             problems.append(source.file.problem((kind,), f"the model also has {name!r}"))
+    if problems:
+        raise UserError(*problems)
+
+
+def check_steps(source: BundleSource, model: Path) -> None:
+    """`UserError` for steps that the model's format does not have."""
+    if model_format(model) != "tflite":
+        return
+    problems = []
+    for index, step in enumerate(source.optimize):
+        if not isinstance(step, Quantize):
+            what = "a TensorFlow Lite model can only be quantized, static or dynamic"
+            problems.append(source.file.problem(("optimize", index), what))
+        elif step.nodes or step.exclude_nodes or step.reduce_range or step.calibration != "minmax":
+            what = "of a TensorFlow Lite model only `operators` can be chosen"
+            problems.append(source.file.problem(("optimize", index), what))
     if problems:
         raise UserError(*problems)
 

@@ -20,12 +20,14 @@ from imagebuilder.catalog.optimization import (
 )
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.data import Array, Split, load_split
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.metrics import Metric, bootstrap_loss, metric_named
 from imagebuilder.models.optimize import Steps, apply_steps
 from imagebuilder.models.runner import Runner
-from imagebuilder.models.seal import Optimized, cpu_features, runtime_version
+from imagebuilder.models.seal import Optimized, cpu_features
 from imagebuilder.models.search import Search, search
+from imagebuilder.models.sessions import library_version
 from imagebuilder.models.steps.ort_format import required_operators
 from imagebuilder.state import sha256_file
 
@@ -71,7 +73,7 @@ def measure(
     report = _report(judge, (before, after), info, model.stat().st_size, steps)
     if found is not None:
         report["search"] = found.sealed()
-    if steps.path.suffix == ".ort":
+    if model_format(steps.path) == "ort":
         report["required_operators"] = required_operators(steps.path)
     made = Optimized(steps.path, info, steps.done, accuracy, report, sha256_file(model))
     return made, judge.split, found
@@ -166,6 +168,7 @@ def _report(
     judge: Judge, pair: tuple[Array, Array], info: ModelInfo, source_bytes: int, steps: Steps
 ) -> dict[str, Any]:
     metric = judge.metric
+    library, version = library_version(model_format(steps.path))
     before, after = pair
     return {
         "accuracy": {
@@ -181,7 +184,7 @@ def _report(
         "operators": info.operators,
         "optimization": steps.done,
         **steps.details,
-        "measured_with": {"onnxruntime": runtime_version(), "cpu": cpu_features()},
+        "measured_with": {library: version, "cpu": cpu_features()},
     }
 
 

@@ -72,12 +72,6 @@ class GgufHead:
     file_bytes: int
 
 
-def is_gguf(path: Path) -> bool:
-    """Whether a file says of itself that it is GGUF."""
-    with path.open("rb") as stream:
-        return stream.read(4) == MAGIC
-
-
 def read_gguf(path: Path) -> GgufHead:
     """Read and check a file's head; `UserError` if it breaks a rule of the format."""
     try:

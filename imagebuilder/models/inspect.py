@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.errors import BuildError, UserError
+from imagebuilder.models.formats import model_format
+from imagebuilder.models.peak import peak
 from imagebuilder.run import run
 
 MEMORY = 1 << 30
@@ -42,10 +44,13 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """An ONNX model: sizes in bytes, `operators` maps a type to how often it occurs.
+    """An ONNX or TensorFlow Lite model.
+
+    Sizes are in bytes, `operators` maps a type to how often it occurs.
 
     `activation_bytes` is the largest sum of all tensors that are alive at once when nodes run in
-    the file's order, with free axes taken as 1; 0 where shapes cannot be inferred.
+    the file's order, with free axes taken as 1; 0 where shapes cannot be inferred. Of TensorFlow
+    Lite `ir` is the version of the schema, and there is no `opset`: 0.
     """
 
     ir: int
@@ -60,7 +65,10 @@ class ModelInfo:
 
 
 def inspect_model(path: Path) -> ModelInfo:
-    """Inspect an ONNX file; `UserError` if it is none, is damaged, or is too much to parse."""
+    """Inspect an ONNX or TensorFlow Lite file.
+
+    Raises `UserError` if it is none, is damaged, or is too much to parse.
+    """
     module = [str(sys.executable), "-m", "imagebuilder.models.inspect", str(path.absolute())]
     # A numerical library reserves address space for each core, which the limit counts.
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -75,8 +83,9 @@ def inspect_model(path: Path) -> ModelInfo:
     reason = reasons[-1] if reasons and done.exit_code == 2 else "it cannot be parsed"
     if done.exit_code == -signal.SIGXCPU:
         reason = "it takes too long to parse"
-    hint = "a model in the ONNX format is needed"
-    raise UserError(f"{path.name}: not a valid ONNX model: {reason}", hint=hint)
+    name = {"tflite": "TensorFlow Lite"}.get(model_format(path), "ONNX")
+    hint = f"a model in the {name} format is needed"
+    raise UserError(f"{path.name}: not a valid {name} model: {reason}", hint=hint)
 
 
 def share(size: int) -> int:
@@ -99,18 +108,28 @@ def main(path: Path) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (times * MEMORY, times * MEMORY))
     # The hard limit kills; the soft one, a second before it, says why.
     resource.setrlimit(resource.RLIMIT_CPU, (times * CPU_SECONDS, times * CPU_SECONDS + 1))
-    import onnx
-
     try:
-        model = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(model, full_check=False)
-        info = _describe(model, path)
+        info = _read_tflite(path) if model_format(path) == "tflite" else _read_onnx(path)
     except Exception as error:
         words = str(error).strip().splitlines()
         print(words[0][:200] if words else type(error).__name__, file=sys.stderr)  # noqa: T201
         return 2
     print(json.dumps(asdict(info)))  # noqa: T201
     return 0
+
+
+def _read_tflite(path: Path) -> ModelInfo:
+    from imagebuilder.models.tflite import describe
+
+    return parse_info(describe(path.read_bytes()))
+
+
+def _read_onnx(path: Path) -> ModelInfo:
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    onnx.checker.check_model(model, full_check=False)
+    return _describe(model, path)
 
 
 def _describe(model: Any, path: Path) -> ModelInfo:
@@ -157,20 +176,6 @@ def _bytes(value: Any) -> int:
     kind = value.type.tensor_type
     count = math.prod(max(1, int(d.dim_value)) for d in kind.shape.dim)
     return count * ELEMENT_SIZES.get(kind.elem_type, 4)
-
-
-def peak(nodes: list[tuple[list[str], list[str]]], sizes: dict[str, int], kept: set[str]) -> int:
-    """Most bytes alive at once: a tensor lives from the node that makes it to its last reader."""
-    last = {name: i for i, (inputs, _) in enumerate(nodes) for name in inputs}
-    made = {name for _, outputs in nodes for name in outputs}
-    alive = sum(size for name, size in sizes.items() if name not in made and name in last)
-    most = alive
-    for index, (inputs, outputs) in enumerate(nodes):
-        alive += sum(sizes.get(name, 0) for name in outputs)
-        most = max(most, alive)
-        done = {n for n in (*inputs, *outputs) if last.get(n, index) == index and n not in kept}
-        alive -= sum(sizes.get(name, 0) for name in done)
-    return most
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from imagebuilder.catalog.optimization import (
 )
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.data import Split
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.steps.dynamic_int8 import quantize_dynamic
 from imagebuilder.models.steps.half import halve_weights
 from imagebuilder.models.steps.ort_format import convert
@@ -27,6 +28,7 @@ from imagebuilder.models.steps.prune import prune
 from imagebuilder.models.steps.shapes import fix_shapes
 from imagebuilder.models.steps.simplify import simplify
 from imagebuilder.models.steps.static_int8 import quantize_static
+from imagebuilder.models.steps.tflite_int8 import quantize_tflite
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def apply_steps(
     `folder` takes the models in between.
     """
     for index, step in enumerate(steps, first):
-        kind = "ort" if isinstance(step, OrtFormat) else "onnx"
+        kind = "ort" if isinstance(step, OrtFormat) else model_format(start.path)
         target = folder / f"step-{index}.{kind}"
         try:
             details = apply(source, step, start.path, target, calibration)
@@ -129,6 +131,8 @@ def apply(
             }
         case OrtFormat():
             convert(model, target)
+        case Quantize() if model_format(model) == "tflite":
+            quantize_tflite(step, model, target, calibration)
         case Quantize(mode="dynamic"):
             quantize_dynamic(step, model, target)
         case Quantize():

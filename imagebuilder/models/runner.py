@@ -1,49 +1,31 @@
-"""Runs a model on the host, by the same library that most devices carry."""
+"""Runs a model on the host, by the library that devices carry."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from imagebuilder.errors import UserError
 from imagebuilder.models.data import Array, Split
 from imagebuilder.models.metrics import Metric, choices
+from imagebuilder.models.sessions import open_session
 
 BATCH = 32
 MEASURED_SECONDS = 0.5
-EXACT_PRODUCTS = ("session.x64quantprecision", "1")
-"""Keeps 8-bit products of x86 processors with AVX2 and without VNNI from saturating at 16 bits."""
 
 
 class Runner:
     """A session on one thread, so that results do not depend on the number of cores."""
 
     def __init__(self, model: Path) -> None:
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(4)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry(*EXACT_PRODUCTS)
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:300]
-            raise UserError(f"{model.name}: ONNX Runtime cannot load it: {reason}") from error
-        self.output_names = tuple(value.name for value in self._session.get_outputs())
-        shapes = [value.shape for value in self._session.get_inputs()]
-        self.free_batch = all(not isinstance(shape[0], int) for shape in shapes if shape)
+        self._session = open_session(model)
+        self.output_names = self._session.output_names
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """One run; the outputs in the model's order."""
-        result: list[Array] = self._session.run(None, dict(inputs))
-        return result
+        return self._session.run(inputs)
 
     def evidence(self, split: Split, metric: Metric) -> Array:
         """What `metric` keeps of the first output for every sample, float64 [samples, k]."""
@@ -70,7 +52,7 @@ class Runner:
         return best
 
     def _size(self, split: Split) -> int:
-        return BATCH if self.free_batch and not split.whole else 1
+        return BATCH if self._session.free_batch and not split.whole else 1
 
     def _first(self, inputs: Mapping[str, Array], split: Split) -> Array:
         output = self.run(inputs)[0]

@@ -25,8 +25,10 @@ from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.bundle.writer import description_bytes
 from imagebuilder.catalog.bundle_source import BundleSource, TensorSpec
 from imagebuilder.models.data import Array, Split
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo
 from imagebuilder.models.runner import Runner, spread
+from imagebuilder.models.sessions import library_version
 from imagebuilder.models.source_text import source_text
 from imagebuilder.state import Cache, new_folder, sha256_file
 
@@ -69,7 +71,7 @@ def _write_files(
 
     import safetensors.numpy
 
-    shutil.copyfile(optimized.path, folder / f"model{optimized.path.suffix}")
+    shutil.copyfile(optimized.path, folder / f"model.{model_format(optimized.path)}")
     tensors = golden_tensors(source, Runner(optimized.path), evaluation)
     (folder / GOLDEN).write_bytes(safetensors.numpy.save(tensors))
     text = json.dumps(optimized.report, indent=2, sort_keys=True) + "\n"
@@ -98,13 +100,13 @@ def golden_tensors(source: BundleSource, runner: Runner, evaluation: Split) -> d
 def _description(source: BundleSource, optimized: Optimized, folder: Path) -> Description:
     files = {path.name: FileEntry(path.stat().st_size, sha256_file(path))
              for path in sorted(folder.iterdir())}  # fmt: skip
-    info, kind = optimized.info, optimized.path.suffix.removeprefix(".")
+    info, kind = optimized.info, model_format(optimized.path)
     return Description(
         name=source.name,
         version=source.version,
         task=source.task,
         license={"code": source.license_code, "weights": source.license_weights},
-        model=ModelFile(f"model.{kind}", kind, info.opset, info.ir, optimized.quantization),
+        model=ModelFile(f"model.{kind}", kind, info.opset or None, info.ir, optimized.quantization),
         inputs=tuple(_tensor(spec) for spec in source.inputs),
         outputs=tuple(_tensor(spec) for spec in source.outputs),
         labels="labels.txt" if source.labels is not None else None,
@@ -116,7 +118,7 @@ def _description(source: BundleSource, optimized: Optimized, folder: Path) -> De
             source=source_text(source),
             source_sha256=optimized.source_sha256,
             builder=f"imagebuilder {__version__}",
-            runtime=f"onnxruntime {runtime_version()}",
+            runtime=" ".join(library_version(kind)),
             cpu_features=cpu_features(),
         ),
         files=files,
@@ -129,13 +131,6 @@ def _description(source: BundleSource, optimized: Optimized, folder: Path) -> De
 
 def _tensor(spec: TensorSpec) -> Tensor:
     return Tensor(spec.name, spec.dtype, spec.shape)
-
-
-def runtime_version() -> str:
-    """Version of ONNX Runtime, without importing it."""
-    from importlib import metadata
-
-    return metadata.version("onnxruntime")
 
 
 def cpu_features() -> tuple[str, ...]:

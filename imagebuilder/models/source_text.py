@@ -11,7 +11,9 @@ def source_text(source: BundleSource) -> str:
     match source.source:
         case PathSource(path=path):
             return path
-        case PypiSource(pin=pin, file=file) | DebSource(pin=pin, file=file):
-            return f"{pin} {file or ''}".strip()
+        case PypiSource(pin=pin, file=file, member=member):
+            return " ".join(part for part in (pin, file, member) if part)
+        case DebSource(pin=pin, file=file):
+            return f"{pin} {file}"
         case other:
             return other.url

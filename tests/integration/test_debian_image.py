@@ -24,7 +24,7 @@ name: doorbell
 version: 1.4.0
 compatible: acme-doorbell
 machine: qemuarm64
-models: [{bundle: digits}]
+models: [{bundle: digits}, {bundle: rock-paper-scissors}]
 server: {listen: "0.0.0.0:8080"}
 image:
   hostname: bell

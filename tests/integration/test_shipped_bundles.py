@@ -32,7 +32,13 @@ def fetcher(tmp_path: Path) -> Fetcher:
 
 @pytest.mark.parametrize(
     ("name", "most_bytes"),
-    [("digits", 8_500), ("magika", 900_000), ("pulsevad", 9_500), ("silero-vad", 660_000)],
+    [
+        ("digits", 8_500),
+        ("magika", 900_000),
+        ("pulsevad", 9_500),
+        ("silero-vad", 660_000),
+        ("rock-paper-scissors", 82_000),
+    ],
 )
 def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     source = make_catalog().bundle_source(name)
@@ -42,7 +48,7 @@ def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     assert accuracy.samples >= 500
     assert accuracy.optimized >= source.floor.bound
     assert accuracy.source - accuracy.optimized <= (source.floor.max_drop or 100)
-    assert bundle.description.files["model.onnx"].size <= most_bytes
+    assert bundle.description.files[bundle.description.model.file].size <= most_bytes
     assert bundle.description.checks[0].samples >= 16
     report = json.loads((bundle.folder / "report.json").read_text())
     low, high = report["accuracy"]["optimized_interval"]

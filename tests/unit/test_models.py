@@ -19,8 +19,9 @@ from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.build import check_model
 from imagebuilder.models.data import load_split
 from imagebuilder.models.evaluate import check_floor
-from imagebuilder.models.inspect import SMALL, ModelInfo, Port, inspect_model, peak, share
+from imagebuilder.models.inspect import SMALL, ModelInfo, Port, inspect_model, share
 from imagebuilder.models.metrics import wilson
+from imagebuilder.models.peak import peak
 from imagebuilder.models.runner import spread
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float" / "model.onnx"

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from imagebuilder.catalog.bundle_source import load_bundle_source
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import extract_from_deb, fetch_source
+from imagebuilder.fetch.wheels import extract_from_wheel
 from imagebuilder.log import QUIET, Log
 from imagebuilder.models.build import build_bundle
-from imagebuilder.source import DebSource, PathSource, UrlSource
+from imagebuilder.source import DebSource, PathSource, PypiSource, UrlSource
 from imagebuilder.state import Cache
 
 CONTENT = b"labels\n"
@@ -156,3 +158,32 @@ def test_no_deb_at_all(tmp_path: Path) -> None:
     (tmp_path / "no.deb").write_bytes(CONTENT)
     with pytest.raises(UserError, match=r"labels=1\.0-1: dpkg-deb cannot unpack it"):
         extract_from_deb(tmp_path / "no.deb", deb_source("x"), tmp_path / "x")
+
+
+def wheel_with_archive(folder: Path) -> Path:
+    """A wheel with a zip archive in it, that has one member."""
+    with zipfile.ZipFile(folder / "inner.zip", "w") as inner:
+        inner.writestr("m.tflite", CONTENT)
+    wheel = folder / "models-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as outer:
+        outer.write(folder / "inner.zip", "models/m.zip")
+        outer.writestr("models/plain", CONTENT)
+    return wheel
+
+
+def test_a_member_of_an_archive_in_a_wheel(tmp_path: Path) -> None:
+    wheel = wheel_with_archive(tmp_path)
+    for file, member, said in (
+        ("models/m.zip", "m.tflite", ""),
+        ("models/plain", None, ""),
+        ("models/m.zip", "n.tflite", "models/m.zip of models==1 holds no file n.tflite"),
+        ("models/plain", "m.tflite", "models/plain of models==1: not a zip archive: "),
+    ):
+        source = PypiSource("models==1", file, SHA256, None, None, member)
+        if said:
+            with pytest.raises(UserError) as caught:
+                extract_from_wheel(wheel, source, tmp_path / "target")
+            assert str(caught.value).startswith(said)
+        else:
+            extract_from_wheel(wheel, source, tmp_path / "target")
+            assert (tmp_path / "target").read_bytes() == CONTENT
