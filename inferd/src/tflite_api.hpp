@@ -72,6 +72,7 @@ struct Functions {
     std::size_t (*TensorByteSize)(const TfLiteTensor*);
     void* (*TensorData)(const TfLiteTensor*);
     const char* (*TensorName)(const TfLiteTensor*);
+    // Delegates that look at the graph; null in some builds of the library.
     TfLiteDelegate* (*OpaqueDelegateCreate)(const TfLiteOpaqueDelegateBuilder*);
     void (*OpaqueDelegateDelete)(TfLiteDelegate*);
     int (*OpaqueContextGetExecutionPlan)(TfLiteOpaqueContext*, TfLiteIntArray**);
@@ -79,7 +80,7 @@ struct Functions {
                                                TfLiteOperator**);
     int (*OperatorGetBuiltInCode)(const TfLiteOperator*);
     const char* (*OperatorGetCustomName)(const TfLiteOperator*);
-    // Kernels for the CPU, null in a library built without them.
+    // Kernels for the CPU, likewise.
     XnnpackOptions (*XNNPackDelegateOptionsDefault)();
     TfLiteDelegate* (*XNNPackDelegateCreate)(const XnnpackOptions*);
     void (*XNNPackDelegateDelete)(TfLiteDelegate*);

@@ -127,8 +127,12 @@ class TfliteSession final : public Session {
     }
 
     void name_provider() {
-        api_.InterpreterModifyGraphWithDelegate(parts_.interpreter.get(), parts_.counter.get());
-        provider_ = parts_.census->provider();
+        if (parts_.counter) {
+            api_.InterpreterModifyGraphWithDelegate(parts_.interpreter.get(), parts_.counter.get());
+            provider_ = parts_.census->provider();
+        } else {
+            provider_ = parts_.delegate.delegate ? "delegate,CPU" : "CPU";
+        }
     }
 
     Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
@@ -265,18 +269,20 @@ class TfliteBackend final : public Backend {
                                               Words::take, words.get()),
             TfliteReleaser<TfLiteModel>{api_.ModelDelete});
         if (!model) return words->error("not a TensorFlow Lite model");
+        const bool strict = options.device != "cpu" && !options.allow_fallback;
         auto census = std::make_unique<Census>();
         census->api = &api_;
-        const TfLiteOpaqueDelegateBuilder builder{census.get(), Census::count, nullptr,
-                                                  nullptr,      nullptr,       tflite::kAnyTensors};
-        TfliteOwned<TfLiteDelegate> counter(
-            api_.OpaqueDelegateCreate(&builder),
-            TfliteReleaser<TfLiteDelegate>{api_.OpaqueDelegateDelete});
+        auto counter = make_counter(*census);
+        if (strict && !counter) {
+            return Error{"", options.device +
+                                 ": this build of TensorFlow Lite does not tell what a delegate "
+                                 "takes, and falling back to the CPU is denied"};
+        }
         auto xnnpack = make_xnnpack(options);
         auto interpreter =
             interpret(model.get(), options, {delegate->delegate.get(), xnnpack.get()}, *words);
         if (!interpreter) return words->error("no interpreter for it");
-        if (options.device != "cpu" && !options.allow_fallback) {
+        if (strict) {
             api_.InterpreterModifyGraphWithDelegate(interpreter.get(), counter.get());
             if (auto problem = census->denied(options.device)) return *problem;
         }
@@ -290,6 +296,14 @@ class TfliteBackend final : public Backend {
         if (auto problem = session->allocate()) return *problem;
         session->name_provider();
         return std::unique_ptr<Session>(std::move(session));
+    }
+
+    TfliteOwned<TfLiteDelegate> make_counter(Census& census) const {
+        const TfliteReleaser<TfLiteDelegate> release{api_.OpaqueDelegateDelete};
+        if (api_.OpaqueDelegateCreate == nullptr) return {nullptr, release};
+        const TfLiteOpaqueDelegateBuilder builder{&census, Census::count, nullptr,
+                                                  nullptr, nullptr,       tflite::kAnyTensors};
+        return {api_.OpaqueDelegateCreate(&builder), release};
     }
 
     // The CPU's kernels, unless a device must run everything.

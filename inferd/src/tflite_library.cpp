@@ -41,19 +41,26 @@ const char* missing_function(void* library, tflite::Functions& api) {
     FIND(TensorByteSize);
     FIND(TensorData);
     FIND(TensorName);
-    FIND(OpaqueDelegateCreate);
-    FIND(OpaqueDelegateDelete);
-    FIND(OpaqueContextGetExecutionPlan);
-    FIND(OpaqueContextGetNodeAndRegistration);
-    FIND(OperatorGetBuiltInCode);
-    FIND(OperatorGetCustomName);
 #undef FIND
-    if (!find(library, "TfLiteXNNPackDelegateOptionsDefault", api.XNNPackDelegateOptionsDefault) ||
-        !find(library, "TfLiteXNNPackDelegateDelete", api.XNNPackDelegateDelete) ||
-        !find(library, "TfLiteXNNPackDelegateCreate", api.XNNPackDelegateCreate)) {
-        api.XNNPackDelegateCreate = nullptr;
-    }
     return nullptr;
+}
+
+// What a library may lack; without one of a group its first function is null.
+void find_optional(void* library, tflite::Functions& api) {
+    const auto census =
+        find(library, "TfLiteOpaqueDelegateDelete", api.OpaqueDelegateDelete) &&
+        find(library, "TfLiteOpaqueContextGetExecutionPlan", api.OpaqueContextGetExecutionPlan) &&
+        find(library, "TfLiteOpaqueContextGetNodeAndRegistration",
+             api.OpaqueContextGetNodeAndRegistration) &&
+        find(library, "TfLiteOperatorGetBuiltInCode", api.OperatorGetBuiltInCode) &&
+        find(library, "TfLiteOperatorGetCustomName", api.OperatorGetCustomName) &&
+        find(library, "TfLiteOpaqueDelegateCreate", api.OpaqueDelegateCreate);
+    if (!census) api.OpaqueDelegateCreate = nullptr;
+    const auto xnnpack =
+        find(library, "TfLiteXNNPackDelegateOptionsDefault", api.XNNPackDelegateOptionsDefault) &&
+        find(library, "TfLiteXNNPackDelegateDelete", api.XNNPackDelegateDelete) &&
+        find(library, "TfLiteXNNPackDelegateCreate", api.XNNPackDelegateCreate);
+    if (!xnnpack) api.XNNPackDelegateCreate = nullptr;
 }
 
 }  // namespace
@@ -68,9 +75,11 @@ Result<Library> open_library(const std::string& path) {
 }
 
 Status find_functions(void* library, const std::string& path, tflite::Functions& api) {
-    const char* name = missing_function(library, api);
-    if (name == nullptr) return std::nullopt;
-    return Error{"", path + ": no TensorFlow Lite library with " + name};
+    if (const char* name = missing_function(library, api)) {
+        return Error{"", path + ": no TensorFlow Lite library with " + name};
+    }
+    find_optional(library, api);
+    return std::nullopt;
 }
 
 Result<Delegate> load_delegate(const std::string& path) {

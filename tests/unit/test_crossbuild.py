@@ -34,6 +34,11 @@ def test_the_compiler_is_told_target_and_oldest_core(arch: str) -> None:
     assert settings(arch)["CMAKE_SYSTEM_PROCESSOR"] == arch
 
 
+def test_times_of_64_bits_where_the_libraries_have_them() -> None:
+    assert "-D_TIME_BITS=64 -D_FILE_OFFSET_BITS=64" in settings("armv7")["CMAKE_CXX_FLAGS"]
+    assert settings("aarch64")["CMAKE_CXX_FLAGS"] == "-g0 -flto"
+
+
 def test_no_archiver_of_the_host_is_looked_for() -> None:
     got = settings("aarch64")
     assert (got["CMAKE_AR"], got["CMAKE_RANLIB"]) == ("/b é/ar", "/b é/ranlib")

@@ -9,7 +9,7 @@ from typing import Any
 
 from imagebuilder import device
 from imagebuilder.catalog import shipped
-from imagebuilder.crossbuild import source_digest, toolchain_version
+from imagebuilder.crossbuild import compiler_flags, source_digest, toolchain_version
 from imagebuilder.devicefiles import (
     SERVER,
     TEXT_SERVER,
@@ -95,7 +95,8 @@ def seed(build: Build) -> str:
 
 
 def _server(build: Build) -> Step:
-    options = {"arch": build.machine.arch, **_packages(build, "sysroot")}
+    arch = build.machine.arch
+    options = {"arch": arch, "flags": compiler_flags(arch), **_packages(build, "sysroot")}
     tools = {"zig": toolchain_version(), "source": source_digest(shipped("inferd"))}
     return Step("server", "server", options, tools={**tools, "revision": REVISION})
 
