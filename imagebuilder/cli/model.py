@@ -14,11 +14,9 @@ from imagebuilder.bundle.signer import read_file_key, sign_bundle
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
+from imagebuilder.cli.model_facts import model_facts
 from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle
-from imagebuilder.models.formats import model_format
-from imagebuilder.models.inspect import ModelInfo, inspect_model
-from imagebuilder.models.text import TextInfo, inspect_text
 from imagebuilder.units import show_size
 
 if TYPE_CHECKING:
@@ -32,53 +30,18 @@ def command() -> None:
 
 @command.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--machine", metavar="NAME", help="Show also what its runtimes lack for the model.")
 @click.pass_obj
-def inspect(app: App, model: Path) -> None:
+def inspect(app: App, model: Path, machine: str | None) -> None:
     """Show what MODEL is made of: an ONNX, TFLite or GGUF file, or a sealed bundle's folder."""
+    device = None if machine is None else app.catalog().machine(machine)
     if model.is_dir():
         bundle = read_bundle(model)
         model = model / bundle.description.model.file
     if not model.is_file():
         raise UserError(f"{model}: no such file")
-    facts = _inspected(model)
-    app.log.table(("what", "value"), list(facts))
-
-
-def _inspected(model: Path) -> Iterable[tuple[str, str]]:
-    if model_format(model) == "gguf":
-        return _text_facts(inspect_text(model))
-    return _facts(inspect_model(model))
-
-
-def _facts(info: ModelInfo) -> Iterable[tuple[str, str]]:
-    if info.opset:
-        yield "IR version", str(info.ir)
-        yield "opset", str(info.opset)
-    else:
-        yield "schema version", str(info.ir)
-    for kind, ports in (("input", info.inputs), ("output", info.outputs)):
-        for port in ports:
-            yield f"{kind} {port.name}", f"{port.dtype} {list(port.shape)}"
-    yield "operators", ", ".join(f"{name} {count}" for name, count in info.operators.items())
-    yield "parameters", f"{info.parameters:,}"
-    yield "weights", show_size(info.weights_bytes)
-    yield "activations at once, estimated", show_size(info.activation_bytes)
-    yield "file", show_size(info.file_bytes)
-
-
-def _text_facts(info: TextInfo) -> Iterable[tuple[str, str]]:
-    yield "name", info.name
-    yield "architecture", info.architecture
-    yield "parameters", f"{info.parameters:,}"
-    yield "quantization", info.quantization
-    yield "layers", str(info.layers)
-    yield "context", f"{info.context:,} tokens"
-    yield "key-value cache of a token", show_size(info.cache_bytes)
-    yield "key-value cache of all", show_size(info.cache_bytes * info.context)
-    yield "tokenizer", f"{info.tokenizer}, {info.vocabulary:,} tokens"
-    yield "chat template", "yes" if info.chat_template else "none"
-    yield "weights", show_size(info.weights_bytes)
-    yield "file", show_size(info.file_bytes)
+    facts = list(model_facts(model, None if device is None else (app.catalog(), device)))
+    app.log.table(("what", "value"), facts)
 
 
 @command.command()

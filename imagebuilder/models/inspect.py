@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import collections
 import json
-import math
 import resource
 import signal
 import sys
@@ -14,7 +12,6 @@ from typing import Any
 
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.formats import model_format
-from imagebuilder.models.peak import peak
 from imagebuilder.run import run
 
 MEMORY = 1 << 30
@@ -24,13 +21,6 @@ CPU_SECONDS = 5
 SMALL = 128 << 20
 WALL_SECONDS = 60
 """Seconds for the same on a host that is busy with something else."""
-
-ELEMENT_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8}
-"""Bytes of an element by onnx.TensorProto.DataType."""
-
-DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
-          8: "string", 9: "bool", 10: "float16", 11: "float64", 12: "uint32",
-          13: "uint64"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +39,9 @@ class ModelInfo:
     Sizes are in bytes, `operators` maps a type to how often it occurs.
 
     `activation_bytes` is the largest sum of all tensors that are alive at once when nodes run in
-    the file's order, with free axes taken as 1; 0 where shapes cannot be inferred. Of TensorFlow
+    the file's order, with free axes taken as 1; 0 where shapes cannot be inferred. `macs` are the
+    multiplications with an addition of one run, likewise; those of `uncounted` nodes are not in it.
+    `needs` are the kernels a runtime must have, each as `DOMAIN OPERATOR VERSION`. Of TensorFlow
     Lite `ir` is the version of the schema, and there is no `opset`: 0.
     """
 
@@ -62,6 +54,9 @@ class ModelInfo:
     weights_bytes: int
     activation_bytes: int
     file_bytes: int
+    macs: int = 0
+    uncounted: int = 0
+    needs: tuple[str, ...] = ()
 
 
 def inspect_model(path: Path) -> ModelInfo:
@@ -99,7 +94,7 @@ def parse_info(data: dict[str, Any]) -> ModelInfo:
         kind: tuple(Port(p["name"], p["dtype"], tuple(p["shape"])) for p in data[kind])
         for kind in ("inputs", "outputs")
     }
-    return ModelInfo(**{**data, **ports})
+    return ModelInfo(**{**data, **ports, "needs": tuple(data["needs"])})
 
 
 def main(path: Path) -> int:
@@ -125,57 +120,9 @@ def _read_tflite(path: Path) -> ModelInfo:
 
 
 def _read_onnx(path: Path) -> ModelInfo:
-    import onnx
+    from imagebuilder.models.onnx_graph import describe
 
-    model = onnx.load(path, load_external_data=False)
-    onnx.checker.check_model(model, full_check=False)
-    return _describe(model, path)
-
-
-def _describe(model: Any, path: Path) -> ModelInfo:
-    graph = model.graph
-    names = {tensor.name for tensor in graph.initializer}
-    weights = [(math.prod(t.dims), ELEMENT_SIZES.get(t.data_type, 4)) for t in graph.initializer]
-    opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    return ModelInfo(
-        ir=model.ir_version,
-        opset=max(opsets, default=0),
-        inputs=tuple(_port(value) for value in graph.input if value.name not in names),
-        outputs=tuple(_port(value) for value in graph.output),
-        operators=dict(sorted(collections.Counter(n.op_type for n in graph.node).items())),
-        parameters=sum(count for count, _ in weights),
-        weights_bytes=sum(count * size for count, size in weights),
-        activation_bytes=_activations(model, names),
-        file_bytes=path.stat().st_size,
-    )
-
-
-def _port(value: Any) -> Port:
-    kind = value.type.tensor_type
-    shape = [d.dim_value or d.dim_param or -1 for d in kind.shape.dim]
-    return Port(value.name, DTYPES.get(kind.elem_type, "?"), tuple(shape))
-
-
-def _activations(model: Any, weights: set[str]) -> int:
-    import onnx
-
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:
-        return 0
-    values = [*graph.value_info, *graph.input, *graph.output]
-    sizes = {value.name: _bytes(value) for value in values if value.name not in weights}
-    return peak(
-        [([*node.input], [*node.output]) for node in graph.node],
-        sizes,
-        {value.name for value in graph.output},
-    )
-
-
-def _bytes(value: Any) -> int:
-    kind = value.type.tensor_type
-    count = math.prod(max(1, int(d.dim_value)) for d in kind.shape.dim)
-    return count * ELEMENT_SIZES.get(kind.elem_type, 4)
+    return parse_info(describe(path))
 
 
 if __name__ == "__main__":

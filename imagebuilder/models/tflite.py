@@ -6,6 +6,7 @@ import collections
 import math
 from typing import Any
 
+from imagebuilder.models import macs
 from imagebuilder.models.peak import peak
 
 TYPES = {
@@ -31,16 +32,21 @@ def describe(raw: bytes) -> dict[str, Any]:
     tensors = [_Tensor(model, graph.Tensors(i), types) for i in range(graph.TensorsLength())]
     nodes = [graph.Operators(i) for i in range(graph.OperatorsLength())]
     weights = [tensor for tensor in tensors if tensor.weight_bytes]
+    kinds = [_kind(model.OperatorCodes(node.OpcodeIndex()), schema) for node in nodes]
+    counted = [_macs(kind, node, tensors) for (kind, _), node in zip(kinds, nodes, strict=True)]
     return {
         "ir": model.Version(),
         "opset": 0,
         "inputs": [tensors[graph.Inputs(i)].port() for i in range(graph.InputsLength())],
         "outputs": [tensors[graph.Outputs(i)].port() for i in range(graph.OutputsLength())],
-        "operators": _operators(model, nodes, schema),
+        "operators": dict(sorted(collections.Counter(kind for kind, _ in kinds).items())),
         "parameters": sum(tensor.count for tensor in weights),
         "weights_bytes": sum(tensor.weight_bytes for tensor in weights),
         "activation_bytes": _activations(graph, tensors, nodes),
         "file_bytes": len(raw),
+        "macs": sum(count or 0 for count in counted),
+        "uncounted": counted.count(None),
+        "needs": sorted({f"tflite {kind} {version}" for kind, version in kinds}),
     }
 
 
@@ -51,7 +57,8 @@ class _Tensor:
         self.name = (tensor.Name() or b"").decode("utf-8", "replace")
         self.shape = free or fixed
         self.dtype, size = TYPES.get(types.get(tensor.Type(), ""), ("?", 4))
-        self.count = math.prod(max(1, axis) for axis in fixed)
+        self.fixed = tuple(max(1, axis) for axis in fixed)
+        self.count = math.prod(self.fixed)
         self.bytes = self.count * size
         buffer = model.Buffers(tensor.Buffer())
         self.weight_bytes = 0 if buffer is None else buffer.DataLength()
@@ -64,15 +71,20 @@ def _names(kind: Any) -> dict[int, str]:
     return {value: name for name, value in vars(kind).items() if isinstance(value, int)}
 
 
-def _operators(model: Any, nodes: list[Any], schema: Any) -> dict[str, int]:
-    names = _names(schema.BuiltinOperator)
-    found = []
-    for node in nodes:
-        code = model.OperatorCodes(node.OpcodeIndex())
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        custom = code.CustomCode()
-        found.append(custom.decode("utf-8", "replace") if custom else names.get(builtin, "?"))
-    return dict(sorted(collections.Counter(found).items()))
+def _kind(code: Any, schema: Any) -> tuple[str, int]:
+    """Name and version of an operator."""
+    custom = code.CustomCode()
+    if custom:
+        return custom.decode("utf-8", "replace"), code.Version()
+    builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    return _names(schema.BuiltinOperator).get(builtin, "?"), code.Version()
+
+
+def _macs(kind: str, node: Any, tensors: list[_Tensor]) -> int | None:
+    at = [node.Inputs(i) for i in range(node.InputsLength())]
+    inputs = [tensors[i].fixed if i >= 0 else None for i in at]
+    output = tensors[node.Outputs(0)].fixed if node.OutputsLength() else None
+    return macs.count(macs.TFLITE, kind, (inputs, output))
 
 
 def _activations(graph: Any, tensors: list[_Tensor], nodes: list[Any]) -> int:
