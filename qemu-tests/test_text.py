@@ -35,6 +35,14 @@ def test_runs_as_its_own_user(host, text_api):
     assert int(uid) == device.TEXT_UID
 
 
+def test_runs_kernels_for_the_processor(host, text_api, record_property):
+    # A library for each level, or one program built for the machine; both say nothing if it runs.
+    found = host.run(f"grep -o 'libggml-cpu-[^/ ]*[.]so' /proc/{pid(host)}/maps")
+    kernels = set(found.stdout.split())
+    record_property("text.kernels", ", ".join(sorted(kernels)) or "built in")
+    assert len(kernels) <= 1
+
+
 def test_next_tokens_agree_with_the_host(text_api, golden, record_property):
     check, wanted = golden
     share = agreement(text_api.ask, wanted)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from imagebuilder.catalog.machine import YoctoMachine
 from imagebuilder.catalog.series import Series
-from imagebuilder.devicefiles import TEXT_SERVER
 from imagebuilder.errors import Problem
+from imagebuilder.kasproject.kernel import kernel_features
 from imagebuilder.kasproject.operators import operators_problems
 from imagebuilder.kasproject.settings import yocto_machine
 from imagebuilder.kasproject.sources import STATIC_LAYERS
@@ -28,18 +28,8 @@ def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Pro
     yield from _license_problems(build, machine)
     yield from _layer_problems(build, series)
     yield from _file_problems(build)
-    yield from _text_problems(build)
     yield from operators_problems(build)
     yield from _fragment_problems(build, machine, layers)
-
-
-def _text_problems(build: Build) -> Iterator[Problem]:
-    """The recipe of llama-server is there, what starts it on the device is not yet."""
-    for index, model in enumerate(build.models):
-        if model.runtime.server == TEXT_SERVER:
-            what = f"the engine yocto does not start {TEXT_SERVER} yet"
-            key = ("models", index, "bundle")
-            yield build.manifest.problem(key, what, "use `--engine debian`")
 
 
 def _series_problems(build: Build, series: Series, machine: YoctoMachine) -> Iterator[Problem]:
@@ -114,7 +104,7 @@ def _fragment_problems(build: Build, machine: YoctoMachine, layers: Path) -> Ite
             what = f"{build.machine.name} wants the kernel feature {feature}, which does not exist"
             names = ", ".join(sorted(path.stem for path in folder.glob("*.cfg")))
             yield build.machine.file.problem(("yocto", "features"), what, f"there are: {names}")
-    seen = {f"{feature}.cfg" for feature in machine.features}
+    seen = {f"{feature}.cfg" for feature in kernel_features(build, machine)}
     for index, path in enumerate(build.manifest.kernel.fragments):
         key: Key = ("kernel", "fragments", index)
         if path.suffix != ".cfg" or not PLAIN.fullmatch(path.name):

@@ -10,7 +10,15 @@ from typing import Any
 
 from imagebuilder.bundle.reader import bundle_files
 from imagebuilder.catalog.series import Series
-from imagebuilder.devicefiles import SERVER, image_info, json_text, server_config
+from imagebuilder.devicefiles import (
+    SERVER,
+    TEXT_SERVER,
+    image_info,
+    json_text,
+    server_config,
+    serves,
+    text_config,
+)
 from imagebuilder.kasproject import names
 from imagebuilder.kasproject.kernel import kernel_files
 from imagebuilder.kasproject.operators import operators_file
@@ -133,9 +141,12 @@ def _config(build: Build) -> dict[str, str]:
         f"firmware-config_{version}.bb": render(
             "yocto/firmware-config.bb", files=rows, services=services
         ),
-        "files/inferd.json": json_text(server_config(build, library_paths(build))),
         **({"files/authorized_keys": keys} if keys else {}),
     }
+    if serves(build, SERVER):
+        texts["files/inferd.json"] = json_text(server_config(build, library_paths(build)))
+    if serves(build, TEXT_SERVER):
+        texts["files/llama-server.conf"] = text_config(build)
     # The image's own list of what is in it: another model changes no recipe but its own.
     info = {"sources/image.json": json_text(image_info(build))}
     return info | {f"{folder}/{name}": text for name, text in texts.items()}

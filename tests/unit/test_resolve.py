@@ -70,7 +70,8 @@ def test_opset_and_ir_that_the_runtime_does_not_read(tmp_path: Path) -> None:
 def test_a_format_without_a_runtime(tmp_path: Path) -> None:
     assert errors(tmp_path, choice(tmp_path), bundle(format="gguf")) == (
         "firmware.yaml:6:5: models[0].bundle: no runtime reads gguf on armv7 with the engine "
-        "debian\n  hint: there is llamacpp on aarch64, llamacpp on x86_64"
+        "debian\n  hint: there is llamacpp on aarch64, llamacpp on x86_64, "
+        "llamacpp on riscv64"
     )
 
 

@@ -1,4 +1,4 @@
-# Installs a firmware's configuration: inferd.json, keys, files and units of its own.
+# Installs a firmware's configuration: that of its servers, keys, files and units of its own.
 #
 # FIRMWARE_FILES: SOURCE:PATH:MODE for each file; FIRMWARE_SERVICES: systemd units.
 
@@ -9,9 +9,15 @@ LICENSE ?= "CLOSED"
 
 FIRMWARE_FILES ?= ""
 FIRMWARE_SERVICES ?= ""
+
+FIRMWARE_CONFIGS = "\
+    ${@bb.utils.contains('IMAGEBUILDER_SERVERS', 'inferd', 'inferd.json', '', d)} \
+    ${@bb.utils.contains('IMAGEBUILDER_SERVERS', 'llama-server', 'llama-server.conf', '', d)} \
+"
 FIRMWARE_KEYS = "${@'authorized_keys' if bb.utils.to_boolean(d.getVar('IMAGEBUILDER_SSH')) else ''}"
 
-SRC_URI = "file://inferd.json \
+SRC_URI = "\
+    ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_CONFIGS').split())} \
     ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_KEYS').split())} \
     ${@' '.join('file://' + entry.split(':')[0] for entry in d.getVar('FIRMWARE_FILES').split())} \
     ${@' '.join('file://' + name for name in d.getVar('FIRMWARE_SERVICES').split())} \
@@ -32,7 +38,17 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    install -D -m 0644 ${FIRMWARE_SOURCE}/inferd.json ${D}${sysconfdir}/inferd.json
+    install -d ${D}${sysconfdir}
+    for name in ${FIRMWARE_CONFIGS}; do
+        install -m 0644 ${FIRMWARE_SOURCE}/$name ${D}${sysconfdir}/
+    done
+    # busybox init has the limit from the configuration itself.
+    memory=$(sed -n 's/^memory=//p' ${D}${sysconfdir}/llama-server.conf 2>/dev/null || true)
+    if [ -n "$memory" ] && ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
+        install -d ${D}${systemd_system_unitdir}/llama-server.service.d
+        printf '[Service]\nMemoryMax=%s\n' "$memory" \
+            >${D}${systemd_system_unitdir}/llama-server.service.d/memory.conf
+    fi
     if [ -n "${FIRMWARE_KEYS}" ]; then
         install -d -m 0700 ${D}${sysconfdir}/dropbear
         install -m 0600 ${FIRMWARE_SOURCE}/authorized_keys ${D}${sysconfdir}/dropbear/authorized_keys

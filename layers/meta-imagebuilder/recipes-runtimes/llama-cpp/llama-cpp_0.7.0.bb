@@ -6,11 +6,23 @@ SECTION = "net"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=223b26b3c1143120c87e2b13111d3e99"
 
-# The commit of the tag v0.4.0, which is on no branch for certain.
-SRC_URI = "git://github.com/ggml-org/llama.cpp.git;protocol=https;nobranch=1;destsuffix=${BP}"
-SRCREV = "5266f24da75dc449bd56cbed7addb9c8e4a6a73e"
+# The commit of the tag v0.7.0, which is on no branch for certain: the version that Debian has.
+SRC_URI = "\
+    git://github.com/ggml-org/llama.cpp.git;protocol=https;nobranch=1;destsuffix=${BP} \
+    file://inittab \
+    file://llama-server.service \
+    file://serve-text \
+"
+SRCREV = "620d2225cc436ab0b001e3200e590e3b286ef9ab"
 
-inherit cmake pkgconfig
+inherit cmake pkgconfig systemd useradd
+
+USERADD_PACKAGES = "llama-server"
+GROUPADD_PARAM:llama-server = "--system --gid 902 llama-server"
+USERADD_PARAM:llama-server = "--system --uid 902 --gid llama-server --home-dir / --no-create-home --shell /bin/false llama-server"
+
+SYSTEMD_PACKAGES = "llama-server"
+SYSTEMD_SERVICE:llama-server = "llama-server.service"
 
 PACKAGECONFIG ??= ""
 PACKAGECONFIG[openmp] = "-DGGML_OPENMP=ON,-DGGML_OPENMP=OFF"
@@ -54,9 +66,20 @@ OECMAKE_TARGET_COMPILE = "llama-server"
 # Its HTTP library does not support 32 bit.
 COMPATIBLE_HOST = "(aarch64|riscv64|x86_64).*-linux"
 
+# Older series unpack into WORKDIR.
+LLAMA_FILES = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+
 do_install() {
     install -D -m 0755 ${B}/bin/llama-server ${D}${bindir}/llama-server
+    install -D -m 0755 ${LLAMA_FILES}/serve-text ${D}${libexecdir}/imagebuilder/serve-text
+    if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
+        install -D -m 0644 ${LLAMA_FILES}/llama-server.service \
+            ${D}${systemd_system_unitdir}/llama-server.service
+    else
+        install -D -m 0644 ${LLAMA_FILES}/inittab \
+            ${D}${datadir}/imagebuilder/inittab.d/50-llama-server
+    fi
 }
 
 PACKAGES = "${PN}-src ${PN}-dbg llama-server"
-FILES:llama-server += "${bindir}/llama-server"
+FILES:llama-server += "${bindir}/llama-server ${datadir}/imagebuilder ${libexecdir}/imagebuilder"
