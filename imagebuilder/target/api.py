@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 
 from imagebuilder.errors import BuildError
-from imagebuilder.target.qemu import QemuTarget
+from imagebuilder.target.reachable import Reachable
 
 TIMEOUT = 60.0
 
@@ -21,7 +21,7 @@ class Response:
     body: bytes
 
 
-def request(target: QemuTarget, method: str, path: str, body: bytes = b"") -> Response:
+def request(target: Reachable, method: str, path: str, body: bytes = b"") -> Response:
     """Send one request to the target's server; `BuildError` when none answers."""
     if target.api_port is not None:
         return _forwarded(target.api_port, method, path, body)
@@ -40,9 +40,9 @@ def _forwarded(port: int, method: str, path: str, body: bytes) -> Response:
         connection.close()
 
 
-def _inside(target: QemuTarget, method: str, path: str, body: bytes) -> Response:
+def _inside(target: Reachable, method: str, path: str, body: bytes) -> Response:
     """The same through `nc` on the target, for a server that only listens on loopback."""
-    port = target.guest.artifacts.listen.rpartition(":")[2]
+    port = target.artifacts.listen.rpartition(":")[2]
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

@@ -41,6 +41,7 @@ class Channels:
     packets: Path | None = None
     vars: Path | None = None
     disk: KeptDisk | None = None
+    qmp: Path | None = None
 
 
 def qemu_command(
@@ -73,6 +74,8 @@ def qemu_command(
             *("-chardev", f"socket,id=agent,path={_escape(channels.agent)},server=on,wait=off"),
             *("-device", f"virtserialport,chardev=agent,name={device.AGENT_PORT}"),
         ]
+    if channels.qmp is not None:
+        words += ["-qmp", f"unix:{_escape(channels.qmp)},server=on,wait=off"]
     if channels.packets is not None:
         dump = f"filter-dump,id=dump,netdev=net,file={_escape(channels.packets)}"
         words += ["-object", dump]

@@ -24,15 +24,16 @@ class Console:
     """Reads a stream to its end in a thread of its own.
 
     `stages` maps a marker's name to seconds after the start; `trouble` is the first line that tells
-    of a panic or of a failed start.
+    of a panic or of a failed start. With a `title` the file keeps what it has and goes on with it.
     """
 
-    def __init__(self, stream: IO[bytes], log: Path) -> None:
+    def __init__(self, stream: IO[bytes], log: Path, title: str = "") -> None:
         self.stages: dict[str, float] = {}
         self.trouble = ""
         self.changed = threading.Condition()
         self.ended = False
         self._log = log
+        self._title = title
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
@@ -52,9 +53,11 @@ class Console:
         self._thread.join(5)
 
     def _read(self, stream: IO[bytes]) -> None:
-        kept = 0
         # The stream is closed with the guest, whatever that may still have to say.
-        with self._log.open("wb") as log, contextlib.suppress(ValueError):
+        with self._log.open("ab" if self._title else "wb") as log, contextlib.suppress(ValueError):
+            if self._title:
+                log.write(f"\n{device.MARKER}{self._title}\n".encode())
+            kept = log.tell()
             while line := stream.readline(MAX_LINE):
                 if kept < MAX_LOG:
                     log.write(line)

@@ -1,4 +1,4 @@
-"""A target in QEMU: off → booting → ready, or failed once and for all.
+"""An image in QEMU, from power-on to power-off: booting → ready, or failed once and for all.
 
 Readiness comes over the console, commands then go over ssh where a key is given, else to the agent.
 """
@@ -6,12 +6,13 @@ Readiness comes over the console, commands then go over ssh where a key is given
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from imagebuilder.run import spawn
 from imagebuilder.target.agent import Agent, Output
 from imagebuilder.target.command import Channels, Forward, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
+from imagebuilder.target.qmp import Qmp
 from imagebuilder.target.ssh import Ssh
 
 COUNT_SHIFT = 1
 COUNTED = ("-icount", f"shift={COUNT_SHIFT},sleep=off", "-rtc", "clock=vm")
 """The guest's clock advances by 2^COUNT_SHIFT ns an instruction; idle time is skipped."""
+SOCKET_TIMEOUT = 30.0
 BOOT_TIMEOUT = 180.0
 """Seconds to the first answer of the server, on a slow and busy host."""
 
@@ -44,24 +47,64 @@ class Guest:
     ssh_key: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of this host that lead to the guest's servers; None where nothing leads to one."""
+
+    forwards: tuple[Forward, ...]
+    api: int | None
+    text: int | None
+    ssh: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A running guest's state in a file, and the console's stages up to it."""
+
+    state: Path
+    stages: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a guest is started, beside what it is.
+
+    `counted`: its clock counts instructions. `disk` is written to, instead of nothing at all.
+    `saved` is gone on with in place of a boot. `title` begins the console's text, which is then
+    added to what the file has.
+    """
+
+    ports: Ports | None = None
+    counted: bool = False
+    disk: KeptDisk | None = None
+    saved: Saved | None = None
+    title: str = ""
+
+
 class TargetFailed(BuildError):
     """The target cannot be used any more; carries the console's last lines."""
 
 
-class QemuTarget:
-    """A booted image; see `booted`."""
+class Running:
+    """An image that QEMU runs; see `booted`."""
 
-    def __init__(self, guest: Guest, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(
+        self, guest: Guest, process: subprocess.Popen[bytes], folder: Path, start: Start
+    ) -> None:
+        assert start.ports is not None
         self.guest = guest
-        self.api_port: int | None = None
-        self.text_port: int | None = None
-        self.ssh_port: int | None = None
+        self.artifacts = guest.artifacts
+        self.api_port = start.ports.api
+        self.text_port = start.ports.text
+        self.ssh_port = start.ports.ssh
         self.packets = folder / "packets.pcap"
         self._process = process
         assert process.stdout is not None
-        self.console = Console(process.stdout, guest.log_folder / "console.log")
+        log = guest.log_folder / "console.log"
+        self.console = Console(process.stdout, log, start.title)
         self._folder = folder
         self._transport: Agent | Ssh | None = None
+        self._monitor: Qmp | None = None
         self._failure: TargetFailed | None = None
 
     def run(self, command: str, timeout: float = 60.0) -> Output:
@@ -91,9 +134,39 @@ class QemuTarget:
         except (OSError, BuildError) as error:
             raise self._fail(str(error)) from error
 
+    def resume(self, saved: Saved) -> None:
+        """Go on with a saved guest; `TargetFailed` if QEMU does not take it."""
+        self.console.stages.update(saved.stages)
+        try:
+            # Before the guest goes on: it never sees that nobody was connected.
+            self._transport = self._connect()
+            self.monitor().load(saved.state)
+            if isinstance(self._transport, Ssh):
+                self._transport.wait_ready(30)
+        except (OSError, BuildError) as error:
+            why = self._ending() if self._process.poll() is not None else str(error)
+            raise self._fail(why) from error
+
+    def save(self, state: Path) -> Saved:
+        """Write the guest's state to a file; it is stopped for good."""
+        self._check()
+        try:
+            self.monitor().save(state)
+        except BuildError as error:
+            raise self._fail(str(error)) from error
+        return Saved(state, dict(self.console.stages))
+
+    def monitor(self) -> Qmp:
+        """QEMU's monitor; `BuildError` if it does not answer."""
+        if self._monitor is None:
+            _wait_for(self._folder / "qmp", self._process)
+            self._monitor = Qmp(self._folder / "qmp")
+        return self._monitor
+
     def _connect(self) -> Agent | Ssh:
         if self.guest.ssh_key is not None and self.ssh_port is not None:
             return Ssh(self.ssh_port, self.guest.ssh_key, self._folder)
+        _wait_for(self._folder / "agent", self._process)
         return Agent(self._folder / "agent")
 
     def _check(self) -> None:
@@ -126,45 +199,67 @@ class QemuTarget:
             raise self._fail(f"still on after {timeout:g} s") from error
 
     def close(self) -> None:
-        """End the connection for commands."""
-        if self._transport is not None:
-            self._transport.close()
+        """End the connections for commands."""
+        for connection in (self._transport, self._monitor):
+            if connection is not None:
+                connection.close()
 
 
 @contextlib.contextmanager
 def booted(
-    guest: Guest,
-    *,
-    forwards: tuple[Forward, ...] = (),
-    counted: bool = False,
-    disk: KeptDisk | None = None,
-) -> Iterator[QemuTarget]:
+    guest: Guest, start: Start | None = None, *, forwards: tuple[Forward, ...] = ()
+) -> Iterator[Running]:
     """Boot an image and wait until its server answers; nothing of it is left at the end.
 
     The API is forwarded to a free port of the host unless the server listens on loopback only.
-    With `counted` the guest's clock counts instructions; `disk` is written to.
     """
     guest.log_folder.mkdir(parents=True, exist_ok=True)
+    start = start or Start()
+    start = dataclasses.replace(start, ports=start.ports or choose_ports(guest.artifacts, forwards))
     # A short path: that of a unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as name:
         folder = Path(name)
-        forwards, api = forwarded(guest.artifacts.listen, forwards)
-        forwards, text = forwarded(guest.artifacts.text_listen, forwards)
-        ssh = free_port() if guest.artifacts.ssh else None
-        forwards = (*forwards, *((Forward(ssh, 22),) if ssh else ()))
-        channels = Channels(
-            forwards, folder / "agent", folder / "packets.pcap", copy_vars(guest, folder), disk
-        )
-        command = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
-        command += COUNTED if counted else ()
-        with spawn(command) as process:
-            target = QemuTarget(guest, process, folder)
-            target.api_port, target.text_port, target.ssh_port = api, text, ssh
+        with spawn(_command(guest, start, folder)) as process:
+            found = Running(guest, process, folder, start)
             try:
-                target.wait_ready()
-                yield target
+                if start.saved is None:
+                    found.wait_ready()
+                else:
+                    found.resume(start.saved)
+                yield found
             finally:
-                target.close()
+                found.close()
+
+
+def _command(guest: Guest, start: Start, folder: Path) -> list[str]:
+    assert start.ports is not None
+    channels = Channels(
+        forwards=start.ports.forwards,
+        agent=folder / "agent",
+        qmp=folder / "qmp",
+        packets=folder / "packets.pcap",
+        vars=copy_vars(guest, folder),
+        disk=start.disk,
+    )
+    words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
+    words += COUNTED if start.counted else ()
+    return [*words, *(("-incoming", "defer") if start.saved else ())]
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """QEMU makes its sockets as it starts."""
+    deadline = time.monotonic() + SOCKET_TIMEOUT
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def choose_ports(artifacts: Artifacts, forwards: tuple[Forward, ...] = ()) -> Ports:
+    """Free ports of this host to what the image serves to the network, beside those given."""
+    forwards, api = forwarded(artifacts.listen, forwards)
+    forwards, text = forwarded(artifacts.text_listen, forwards)
+    ssh = free_port() if artifacts.ssh else None
+    forwards = (*forwards, *((Forward(ssh, 22),) if ssh else ()))
+    return Ports(forwards, api, text, ssh)
 
 
 def forwarded(

@@ -15,7 +15,7 @@ from imagebuilder.artifact import Artifacts, ImageModel
 from imagebuilder.devicefiles import SERVER, TEXT_SERVER
 from imagebuilder.errors import BuildError
 from imagebuilder.target import api
-from imagebuilder.target.qemu import COUNT_SHIFT, Guest, QemuTarget, booted
+from imagebuilder.target.qemu import COUNT_SHIFT, Guest, Running, Start, booted
 from imagebuilder.testing.text_api import TextApi
 
 Figures = Mapping[str, int | str]
@@ -30,12 +30,12 @@ SIZED = ("disk", "kernel", "initrd")
 
 def count(guest: Guest) -> dict[str, int | str]:
     """Boot the image once more, counting, and ask the servers; raises `BuildError`."""
-    with booted(guest, counted=True) as target:
+    with booted(guest, Start(counted=True)) as target:
         return dict(_figures(target))
 
 
-def _figures(target: QemuTarget) -> Iterator[tuple[str, int | str]]:
-    artifacts = target.guest.artifacts
+def _figures(target: Running) -> Iterator[tuple[str, int | str]]:
+    artifacts = target.artifacts
     servers = sorted({model.server for model in artifacts.models})
     yield "boot", _boot(target)
     for server in servers:
@@ -50,7 +50,7 @@ def _figures(target: QemuTarget) -> Iterator[tuple[str, int | str]]:
     yield from sizes(artifacts)
 
 
-def _boot(target: QemuTarget) -> int:
+def _boot(target: Running) -> int:
     """From power-on to the first command, without the time in which nothing ran."""
     done = target.run("head -n 1 /proc/stat; cat /proc/uptime")
     return instructions(busy_ticks(done.stdout.decode()) * TICK)
@@ -66,7 +66,7 @@ def busy_ticks(text: str) -> int:
     return round(100 * float(uptime.split()[0])) - int(idle) - int(waiting)
 
 
-def _models(target: QemuTarget) -> Iterator[tuple[str, int | str]]:
+def _models(target: Running) -> Iterator[tuple[str, int | str]]:
     words = f"{device.SERVER_PATH} bench --runs {RUNS}"
     done = target.run(f"su -s /bin/sh {device.SERVER_USER} -c '{words}'", 300)
     try:
@@ -76,7 +76,7 @@ def _models(target: QemuTarget) -> Iterator[tuple[str, int | str]]:
         raise BuildError(f"inferd bench gave no report: {what}") from error
     for report in reports:
         yield from model_figures(report)
-    for model in target.guest.artifacts.models:
+    for model in target.artifacts.models:
         if model.server == SERVER:
             yield f"{model.name}.provider", _provider(target, model)
 
@@ -90,14 +90,14 @@ def model_figures(report: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     yield f"{name}.inference", instructions(report["median_ms"] * 1e6)
 
 
-def _provider(target: QemuTarget, model: ImageModel) -> str:
+def _provider(target: Running, model: ImageModel) -> str:
     answer = api.request(target, "GET", f"/v2/models/{model.name}")
     provider: str = json.loads(answer.body)["parameters"]["provider"]
     return provider
 
 
-def _text(target: QemuTarget) -> Iterator[tuple[str, int]]:
-    (model,) = [m for m in target.guest.artifacts.models if m.server == TEXT_SERVER]
+def _text(target: Running) -> Iterator[tuple[str, int]]:
+    (model,) = [m for m in target.artifacts.models if m.server == TEXT_SERVER]
     asked = {"prompt": "The river runs", "n_predict": TOKENS, "temperature": 0.0}
     timings = TextApi(target).ask("/completion", asked)["timings"]
     yield f"{model.name}.prompt_token", instructions(timings["prompt_per_token_ms"] * 1e6)
@@ -116,7 +116,7 @@ def instructions(nanoseconds: float) -> int:
     return round(nanoseconds / (1 << COUNT_SHIFT))
 
 
-def _number(target: QemuTarget, command: str) -> int:
+def _number(target: Running, command: str) -> int:
     done = target.run(command)
     if not done.stdout.strip().isdigit():
         raise BuildError(f"no number from {command!r} on the target: {done.stderr.decode()[-200:]}")

@@ -14,7 +14,7 @@ import safetensors.numpy
 from imagebuilder.bundle.format import TensorsCheck
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.target import api
-from imagebuilder.target.qemu import QemuTarget
+from imagebuilder.target.reachable import Reachable
 
 Array = npt.NDArray[Any]
 
@@ -62,19 +62,15 @@ class Goldens:
         }
         return cls(bundle.description.name, check, parts["input"], parts["output"])
 
-    def ask(self, target: QemuTarget) -> tuple[Mapping[str, Array], ...]:
+    def ask(self, target: Reachable) -> tuple[Mapping[str, Array], ...]:
         """The server's answers to all samples; `AssertionError` for any but status 200."""
         return tuple(self._ask(target, sample) for sample in self.inputs)
 
-    def _ask(self, target: QemuTarget, sample: Mapping[str, Array]) -> Mapping[str, Array]:
+    def _ask(self, target: Reachable, sample: Mapping[str, Array]) -> Mapping[str, Array]:
         path = f"/v2/models/{self.name}/infer"
         answer = api.request(target, "POST", path, infer_request(sample))
         assert answer.status == 200, f"{answer.status}: {answer.body[:500]!r}"
-        dtypes = {short: name for name, short in DATATYPES.items()}
-        return {
-            item["name"]: np.asarray(item["data"], dtypes[item["datatype"]]).reshape(item["shape"])
-            for item in json.loads(answer.body)["outputs"]
-        }
+        return decode_answer(answer.body)
 
     def compare(self, answers: tuple[Mapping[str, Array], ...]) -> Parity:
         """Compare answers with the golden outputs by the check's tolerances."""
@@ -110,6 +106,15 @@ def infer_request(sample: Mapping[str, Array]) -> bytes:
         for name, array in sample.items()
     ]  # fmt: skip
     return json.dumps({"inputs": inputs}).encode()
+
+
+def decode_answer(body: bytes) -> dict[str, Array]:
+    """The outputs of a JSON answer, by name."""
+    dtypes = {short: name for name, short in DATATYPES.items()}
+    return {
+        item["name"]: np.asarray(item["data"], dtypes[item["datatype"]]).reshape(item["shape"])
+        for item in json.loads(body)["outputs"]
+    }
 
 
 def _difference(got: Array, want: Array) -> tuple[float, float]:

@@ -14,16 +14,16 @@ import pytest
 from imagebuilder.artifact import Artifacts, ImageModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.devicefiles import SERVER, TEXT_SERVER
-from imagebuilder.target.qemu import QemuTarget, booted
-from imagebuilder.testing.device import Device
-from imagebuilder.testing.device import device as make_device
+from imagebuilder.testing.emulated import EmulatedTarget, emulated
 from imagebuilder.testing.golden import Goldens
-from imagebuilder.testing.host import make_host
 from imagebuilder.testing.session import Session, read_session
+from imagebuilder.testing.target import Target
 from imagebuilder.testing.text_api import TextApi
 
 OPTION = "--imagebuilder-session"
 SESSION = pytest.StashKey[Session]()
+FRESH = pytest.StashKey[bool]()
+"""Whether a test asks for a fresh target."""
 KINDS = {"model": SERVER, "text_model": TEXT_SERVER}
 """Fixtures that are a model: argument → the server that has it."""
 SERVERS = {"inferd": SERVER, "text_api": TEXT_SERVER}
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the session once."""
+    config.addinivalue_line("markers", "fresh: start from the target as it was right after boot")
     path = config.getoption(OPTION)
     if path is not None:
         config.stash[SESSION] = read_session(path)
@@ -64,6 +65,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]
+    config.stash[FRESH] = any(item.get_closest_marker("fresh") for item in items)
+
+
+@pytest.fixture(autouse=True)
+def _ready(request: pytest.FixtureRequest) -> None:
+    """Have the target on before a test, and as after its boot where the test is marked so."""
+    if "target" not in request.fixturenames:
+        return
+    target = request.getfixturevalue("target")
+    if isinstance(target, EmulatedTarget):
+        if request.node.get_closest_marker("fresh"):
+            target.restore()
+        elif not target.is_on:
+            target.boot()
 
 
 @pytest.fixture(scope="session")
@@ -83,28 +98,26 @@ def artifacts(session: Session) -> Artifacts:
 
 @pytest.fixture(scope="session")
 def target(
-    session: Session, record_testsuite_property: Callable[[str, object], None]
-) -> Iterator[QemuTarget]:
-    """The booted image; one boot for the whole run."""
+    session: Session,
+    record_testsuite_property: Callable[[str, object], None],
+    pytestconfig: pytest.Config,
+) -> Iterator[Target]:
+    """The image, booted once for all tests; one that a test leaves off is booted for the next."""
     transport = "virtio-serial" if session.guest.ssh_key is None else "ssh"
     record_testsuite_property("transport", transport)
-    with booted(session.guest) as found:
+    with emulated(session.guest) as found:
+        found.boot()
         for stage, seconds in found.console.stages.items():
             record_testsuite_property(f"boot.{stage}", seconds)
-        yield found
-
-
-@pytest.fixture
-def device(session: Session) -> Iterator[Device]:
-    """A device of the test's own, off, that can lose its power; its disk is as it was built."""
-    with make_device(session.guest) as found:
+        if pytestconfig.stash[FRESH]:
+            found.snapshot()
         yield found
 
 
 @pytest.fixture(scope="session")
-def host(target: QemuTarget) -> Any:
+def host(target: Target) -> Any:
     """testinfra's host (https://testinfra.readthedocs.io) on the target."""
-    return make_host(target)
+    return target.host
 
 
 @pytest.fixture(scope="session")
@@ -117,13 +130,13 @@ def bundles(session: Session) -> Mapping[str, SealedBundle]:
 
 
 @pytest.fixture(scope="session")
-def inferd(target: QemuTarget) -> QemuTarget:
+def inferd(target: Target) -> Target:
     """The target, for tests that make sense only where inferd is in the image."""
     return target
 
 
 @pytest.fixture(scope="session")
-def text_api(target: QemuTarget) -> TextApi:
+def text_api(target: Target) -> TextApi:
     """The server of the language model."""
     return TextApi(target)
 

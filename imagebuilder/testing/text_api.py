@@ -11,7 +11,7 @@ import httpx
 
 from imagebuilder import device
 from imagebuilder.errors import BuildError
-from imagebuilder.target.qemu import QemuTarget
+from imagebuilder.target.reachable import Reachable
 
 TIMEOUT = 300.0
 """Seconds for an answer: emulated, a token takes about one."""
@@ -20,7 +20,7 @@ TIMEOUT = 300.0
 class TextApi:
     """llama-server on a target; `BuildError` where no port of the host leads to it."""
 
-    def __init__(self, target: QemuTarget) -> None:
+    def __init__(self, target: Reachable) -> None:
         self._target = target
 
     @property

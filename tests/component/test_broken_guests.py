@@ -13,7 +13,7 @@ from imagebuilder.catalog import make_catalog
 from imagebuilder.errors import UserError
 from imagebuilder.target import qemu as target_qemu
 from imagebuilder.target.console import MAX_LOG, Console
-from imagebuilder.target.qemu import Guest, QemuTarget, TargetFailed, booted
+from imagebuilder.target.qemu import Guest, Running, TargetFailed, booted
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ def test_a_start_that_fails(tmp_path: Path) -> None:
 
 
 def test_a_hang_names_the_last_stage(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(QemuTarget.wait_ready, "__defaults__", (1.0,))
+    monkeypatch.setattr(Running.wait_ready, "__defaults__", (1.0,))
     text = failure(tmp_path, "echo 'imagebuilder: root'; sleep 60 & wait")
     assert text.startswith("qemuarm64: not ready within 1 s, last stage: root\n")
 
 
 def test_a_flood_fills_neither_memory_nor_disk(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(QemuTarget.wait_ready, "__defaults__", (4.0,))
+    monkeypatch.setattr(Running.wait_ready, "__defaults__", (4.0,))
     assert "not ready within 4 s" in failure(
         tmp_path, "yes 'x x x x x x x x x x x x x x x x x x x x'"
     )

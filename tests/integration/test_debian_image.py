@@ -13,7 +13,7 @@ import pytest
 
 from imagebuilder import device
 from imagebuilder.target.command import Forward
-from imagebuilder.target.qemu import QemuTarget, booted, free_port
+from imagebuilder.target.qemu import Running, booted, free_port
 from imagebuilder.testing.session import Session, read_session
 
 pytestmark = [pytest.mark.network, pytest.mark.qemu]
@@ -78,13 +78,13 @@ def target(session: Session, ssh_port: int):
         yield found
 
 
-def output(target: QemuTarget, command: str) -> str:
+def output(target: Running, command: str) -> str:
     done = target.run(command)
     assert done.exit_code == 0, done.stderr.decode()
     return done.stdout.decode().strip()
 
 
-def test_the_users_own_files_packages_and_modules_are_there(target: QemuTarget) -> None:
+def test_the_users_own_files_packages_and_modules_are_there(target: Running) -> None:
     assert output(target, "stat -c '%a %u:%g' /usr/bin/bell") == "750 0:0"
     assert output(target, "strace -V | head -1").startswith("strace -- version")
     assert "dm_verity" in output(target, "cut -d' ' -f1 /proc/modules").split()
@@ -93,14 +93,14 @@ def test_the_users_own_files_packages_and_modules_are_there(target: QemuTarget) 
     assert output(target, "cat /tmp/bell") == "loud root"
 
 
-def test_a_service_comes_back(target: QemuTarget) -> None:
+def test_a_service_comes_back(target: Running) -> None:
     before = output(target, "pidof sleep | wc -w; rm /tmp/bell; kill -9 $(pidof sleep)")
     assert before == "1"
     wait = "for i in $(seq 50); do [ -e /tmp/bell ] && break; usleep 200000; done; cat /tmp/bell"
     assert output(target, wait) == "loud root"
 
 
-def test_only_the_key_opens_ssh(project: Path, target: QemuTarget, ssh_port: int) -> None:
+def test_only_the_key_opens_ssh(project: Path, target: Running, ssh_port: int) -> None:
     command = [
         "ssh", "-p", str(ssh_port), "-F", "none", "-o", "BatchMode=yes",
         "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
@@ -143,13 +143,13 @@ def transport_and_tests(project: Path, output: str = "build") -> tuple[str | Non
     return properties["transport"], [str(case.get("name")) for case in root.iter("testcase")]
 
 
-def test_no_account_has_a_password(target: QemuTarget) -> None:
+def test_no_account_has_a_password(target: Running) -> None:
     rows = [line.split(":") for line in output(target, "cat /etc/passwd").splitlines()]
     assert {row[1] for row in rows} == {"x"}
     assert target.run("test -e /etc/shadow").exit_code != 0
 
 
-def test_the_package_list_has_sizes(project: Path, target: QemuTarget) -> None:
+def test_the_package_list_has_sizes(project: Path, target: Running) -> None:
     rows = json.loads((project / "build" / "qemuarm64" / "packages.json").read_text())
     sizes = {f"{row['kind']} {row['name']}": row["size"] for row in rows}
     for files, name in (

@@ -9,8 +9,7 @@ import time
 import pytest
 
 from imagebuilder.bundle.reader import read_bundle
-from imagebuilder.target.qemu import QemuTarget
-from imagebuilder.testing.device import Device, device
+from imagebuilder.testing import EmulatedTarget, emulated
 from imagebuilder.testing.golden import Goldens
 from imagebuilder.testing.session import Session, read_session
 
@@ -38,18 +37,18 @@ def session(tmp_path_factory) -> Session:
     return read_session(folder / "build" / "qemuarm64" / "session.json")
 
 
-def records(target: QemuTarget) -> list[str]:
+def records(target: EmulatedTarget) -> list[str]:
     return target.run("cat /data/records 2>/dev/null").stdout.decode().split()
 
 
-def write_and_cut(found: Device, number: int, chance: random.Random) -> list[str]:
+def write_and_cut(target: EmulatedTarget, number: int, chance: random.Random) -> list[str]:
     """Acknowledged writes among others that are never flushed; gives the acknowledged ones."""
     written = [f"{number}-{index}" for index in range(chance.randrange(1, 4))]
-    found.target.start(NOISE)
+    target.start(NOISE)
     for word in written:
-        assert found.target.run(f"echo {word} >> /data/records && sync").exit_code == 0
+        assert target.run(f"echo {word} >> /data/records && sync").exit_code == 0
     time.sleep(chance.random())
-    found.power_cut()
+    target.power_cut()
     return written
 
 
@@ -59,21 +58,25 @@ def test_nothing_acknowledged_is_lost(session: Session) -> None:
     chance = random.Random(1)
     acknowledged: list[str] = []
     lost = 0
-    with device(session.guest, seed=2) as found:
+    with emulated(session.guest, seed=2) as target:
         for number in range(CUTS):
-            target = found.boot()
+            target.boot()
             assert records(target) == acknowledged
             assert goldens.compare(goldens.ask(target)).within
             assert target.run("dmesg | grep -iE 'ext4.*(error|corrupt)'").stdout == b""
-            acknowledged += write_and_cut(found, number, chance)
-            lost += found.lost
-        assert records(found.boot()) == acknowledged
+            acknowledged += write_and_cut(target, number, chance)
+            lost += target.lost
+        target.boot()
+        assert records(target) == acknowledged
     assert lost > 0, "no write was in flight: the cuts proved nothing"
 
 
 def test_a_restart_and_a_crash(session: Session) -> None:
-    with device(session.guest) as found:
-        found.boot().run("echo kept > /data/records && sync")
-        assert records(found.reboot()) == ["kept"]
-        assert any("Kernel panic" in line for line in found.crash())
-        assert records(found.boot()) == ["kept"]
+    with emulated(session.guest) as target:
+        target.boot()
+        target.run("echo kept > /data/records && sync")
+        target.reboot()
+        assert records(target) == ["kept"]
+        assert any("Kernel panic" in line for line in target.crash())
+        target.boot()
+        assert records(target) == ["kept"]
