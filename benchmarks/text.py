@@ -20,11 +20,11 @@ from typing import Any
 from imagebuilder.catalog import make_catalog
 from imagebuilder.device import TEXT_BATCH
 from imagebuilder.fetch import Fetcher
-from imagebuilder.fetch.debian import Archive, find_mirrors
-from imagebuilder.hosttools import Toolbox, host_arch, unpack_tools
+from imagebuilder.hosttools import Toolbox
 from imagebuilder.log import QUIET, Log
 from imagebuilder.models.build import build_bundle
-from imagebuilder.state import Cache, default_cache
+from imagebuilder.models.llamacpp import unpack_llamacpp
+from imagebuilder.state import default_cache
 from imagebuilder.target.qemu import free_port
 
 SHORT, LONG = 16, 144
@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     fetcher = Fetcher(default_cache(), Log(QUIET))
     model = build_bundle(make_catalog().bundle_source(MODEL), fetcher).folder / "model.gguf"
-    tools = unpack(fetcher)
+    tools = unpack_llamacpp(fetcher).toolbox
     kernels = next(tools.root.glob(f"usr/lib/*/ggml/backends0/libggml-cpu-{options.kernels}.so"))
     environment = {**os.environ, "GGML_BACKEND_PATH": str(kernels)}
     with tempfile.TemporaryFile() as log, Server(tools, model, environment, log) as server:
@@ -56,17 +56,6 @@ def main() -> None:
         first, again = server.first_token(), server.first_token()
         print(f"{'first token, prompt new':40} {first:8.2f} s")
         print(f"{'first token, prompt cached':40} {again:8.2f}  x {again / first:.3f}")
-
-
-def unpack(fetcher: Fetcher) -> Toolbox:
-    """llama.cpp of the runtime's suite for this host, newest version."""
-    runtime = make_catalog().runtime("llamacpp")
-    source = runtime.targets["x86_64" if host_arch() == "amd64" else "aarch64"].debian
-    assert source is not None
-    assert source.suite is not None
-    archive = Archive(fetcher, partial(find_mirrors, fetcher.mirror, fetcher.snapshot))
-    found = archive.resolve(source.suite, host_arch(), source.packages, closure=False)
-    return unpack_tools(found, archive, Cache(fetcher.cache.root))
 
 
 class Server:

@@ -14,6 +14,7 @@ from imagebuilder.catalog.optimization import (
     metric_problems,
     parse_step,
     step_problems,
+    text_step_problems,
 )
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.source import Source, parse_source
@@ -96,8 +97,8 @@ class TextGolden:
 class BundleSource:
     """A checked `bundle.yaml`; `file` keeps the place of every key for later errors.
 
-    A language model has `text_checks` and none of `inputs`, `outputs`, `data`, `optimize`,
-    `accuracy`, `labels` and `checks`.
+    A language model has `text_checks` and none of `inputs`, `outputs`, `data`, `labels` and
+    `checks`; `accuracy` only where it is requantized.
     """
 
     name: str
@@ -231,9 +232,10 @@ def _text_problems(file: YamlFile) -> Iterator[Problem]:
     data = file.data
     if data["task"] != "generation":
         yield file.problem(("task",), "checks of kind text are for the task generation")
-    for key in (*TENSOR_KEYS, "labels", "optimize"):
+    for key in ("inputs", "outputs", "data", "labels"):
         if key in data:
             yield file.problem((key,), "a model with checks of kind text has none")
+    yield from text_step_problems(file)
     for index, check in enumerate(data["checks"]):
         if check["kind"] != "text":
             yield file.problem(("checks", index, "kind"), "kinds cannot be mixed with text")
@@ -249,6 +251,11 @@ def _missing_files(file: YamlFile) -> Iterator[Problem]:
         *(
             (("checks", index, "file"), check.get("file"))
             for index, check in enumerate(data["checks"])
+        ),
+        *(
+            (("optimize", index, "text"), step.get("text"))
+            for index, step in enumerate(data.get("optimize", ()))
+            if isinstance(step, dict)
         ),
         (("source", "path"), data["source"].get("path")),
     ]

@@ -58,7 +58,18 @@ class OrtFormat:
     """Convert to ONNX Runtime's own format; always the last step."""
 
 
-OptimizeStep = FixShapes | Simplify | Prune | HalfWeights | Quantize | Auto | OrtFormat
+@dataclass(frozen=True, slots=True)
+class Requantize:
+    """Quantize a language model anew to llama.cpp's `kind`; its perplexity is that of `text`.
+
+    `text` is the name of a file in the bundle's folder.
+    """
+
+    kind: str
+    text: str
+
+
+OptimizeStep = FixShapes | Simplify | Prune | HalfWeights | Quantize | Auto | OrtFormat | Requantize
 
 PLAIN: dict[str, OptimizeStep] = {
     "fix-shapes": FixShapes(),
@@ -95,6 +106,8 @@ def parse_step(data: str | dict[str, Any]) -> OptimizeStep:
         return PLAIN[data]
     if "prune" in data:
         return Prune(data["prune"])
+    if "requantize" in data:
+        return Requantize(data["requantize"], data["text"])
     if data["quantize"] == "auto":
         return Auto()
     operators = data.get("operators", "all")
@@ -116,6 +129,9 @@ def step_problems(file: YamlFile) -> Iterator[Problem]:
     for index, step in enumerate(steps):
         if step == "ort-format" and index + 1 < len(steps):
             yield file.problem(("optimize", index), "ort-format must be the last step")
+        if isinstance(step, dict) and "requantize" in step:
+            what = "only a language model, with checks of kind text, is requantized"
+            yield file.problem(("optimize", index), what, "use `quantize`")
         mode = step.get("quantize") if isinstance(step, dict) else None
         if mode in ("static", "auto") and not calibrated:
             words = {"static": "static quantization", "auto": "the search for a quantization"}
@@ -124,6 +140,26 @@ def step_problems(file: YamlFile) -> Iterator[Problem]:
     quantized = [i for i, s in enumerate(steps) if isinstance(s, dict) and "quantize" in s]
     for index in quantized[1:]:
         yield file.problem(("optimize", index), "a model is quantized once")
+
+
+def text_step_problems(file: YamlFile) -> Iterator[Problem]:
+    """What is wrong with `optimize` and `accuracy` of a language model beyond their schema."""
+    steps, floor = file.data.get("optimize", ()), file.data.get("accuracy")
+    for index, step in enumerate(steps):
+        if not isinstance(step, dict) or "requantize" not in step:
+            yield file.problem(("optimize", index), "a language model is requantized only")
+        elif index:
+            yield file.problem(("optimize", index), "a model is quantized once")
+    if floor is None:
+        if steps:
+            hint = "accuracy: {metric: perplexity, max: 30, max_drop: 1}"
+            yield file.problem(("optimize",), "requantizing needs a floor in `accuracy`", hint)
+    elif not steps:
+        yield file.problem(("accuracy",), "a model with checks of kind text has none")
+    elif floor["metric"] != "perplexity":
+        yield file.problem(("accuracy", "metric"), "a language model is judged by perplexity")
+    else:
+        yield from _bound_problems(file)
 
 
 def metric_problems(file: YamlFile) -> Iterator[Problem]:
@@ -141,6 +177,12 @@ def metric_problems(file: YamlFile) -> Iterator[Problem]:
     if floor["metric"] == "cer" and "labels" not in file.data:
         what = "cer needs `labels`, one character a line, the first for the blank"
         yield file.problem(("accuracy", "metric"), what)
+    yield from _bound_problems(file)
+
+
+def _bound_problems(file: YamlFile) -> Iterator[Problem]:
+    floor = file.data["accuracy"]
+    facts = METRICS[floor["metric"]]
     wanted, other = ("max", "min") if facts.less_is_better else ("min", "max")
     if wanted not in floor:
         yield file.problem(("accuracy",), f"{floor['metric']} needs `{wanted}`")

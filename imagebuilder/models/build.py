@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 from imagebuilder import __version__
 from imagebuilder.bundle.reader import SealedBundle, open_bundle, read_bundle
 from imagebuilder.catalog.bundle_source import BundleSource
-from imagebuilder.catalog.optimization import FixShapes, Quantize, show_score
+from imagebuilder.catalog.optimization import FixShapes, Quantize, Requantize, show_score
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.lock import ModelPin
 from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo, inspect_model
-from imagebuilder.models.seal_text import seal_text
+from imagebuilder.models.llamacpp import unpack_llamacpp
+from imagebuilder.models.seal_text import inspect_source, seal_text
 from imagebuilder.models.sessions import missing
+from imagebuilder.models.steps.requantize import Requantized, requantize
 from imagebuilder.source import Source
 from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
@@ -81,7 +83,7 @@ def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
         return known
     with log.task(f"model {source.name}") as task:
         with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
-            bundle = _build(source, model, files, Path(folder), cache)
+            bundle = _build(source, model, files, Path(folder), fetcher)
         task.note(f"model {source.name}: {summary(bundle)}")
     write_if_changed(record, bundle.digest.encode())
     return bundle
@@ -111,7 +113,7 @@ def summary(bundle: SealedBundle) -> str:
     """Scores of a bundle on one line."""
     accuracy = bundle.description.accuracy
     text = bundle.description.text
-    if text is not None:
+    if text is not None and accuracy is None:
         return f"{text.architecture}, {text.parameters:,} parameters, context {text.context}"
     if accuracy is None:
         return bundle.digest
@@ -133,7 +135,9 @@ def _known(cache: Cache, record: Path) -> SealedBundle | None:
 def fingerprint(source: BundleSource, model: Path, files: Mapping[str, Path]) -> str:
     """Digest of everything that decides the bundle: definitions, files, tool versions."""
     own = [source.file.path, source.data.recipe if source.data else None, source.labels,
-           source.license_file, *(check.file for check in source.text_checks)]  # fmt: skip
+           source.license_file, *(check.file for check in source.text_checks),
+           *(source.folder / step.text for step in source.optimize
+             if isinstance(step, Requantize))]  # fmt: skip
     tools = () if source.text_checks else TOOLS.get(model_format(model), TOOLS["onnx"])
     try:
         versions = {name: metadata.version(name) for name in tools}
@@ -157,17 +161,31 @@ def _fetch(source: BundleSource, fetcher: Fetcher, item: Source, key: Key) -> Pa
 
 
 def _build(
-    source: BundleSource, model: Path, files: Mapping[str, Path], folder: Path, cache: Cache
+    source: BundleSource, model: Path, files: Mapping[str, Path], folder: Path, fetcher: Fetcher
 ) -> SealedBundle:
     if source.text_checks:
-        return seal_text(source, model, cache)
+        return seal_text(source, model, fetcher.cache, _requantized(source, model, fetcher))
     from imagebuilder.models.evaluate import measure
     from imagebuilder.models.seal import seal
 
     check_model(source, _inspect(source, model))
     check_steps(source, model)
     optimized, evaluation, _ = measure(source, model, files, folder)
-    return seal(source, optimized, evaluation, cache)
+    return seal(source, optimized, evaluation, fetcher.cache)
+
+
+def _requantized(source: BundleSource, model: Path, fetcher: Fetcher) -> Requantized | None:
+    """What becomes of a language model, None if it is taken as it is."""
+    from imagebuilder.models.evaluate import check_floor
+
+    for step in source.optimize:
+        if isinstance(step, Requantize):
+            inspect_source(source, model)
+            made = requantize(source, step, model, unpack_llamacpp(fetcher), fetcher.cache)
+            hint = "take a type with more bits"
+            check_floor(source, made.accuracy(source.floor), f"requantize {step.kind}", hint)
+            return made
+    return None
 
 
 def _inspect(source: BundleSource, model: Path) -> ModelInfo:

@@ -148,7 +148,12 @@ def _accuracy(judge: Judge, before: Array, after: Array) -> Accuracy:
     )
 
 
-def check_floor(source: BundleSource, accuracy: Accuracy, quantization: str) -> None:
+QUANTIZE_LESS = "quantize fewer `operators`, exclude nodes, or use `quantize: auto`"
+
+
+def check_floor(
+    source: BundleSource, accuracy: Accuracy, quantization: str, hint: str = QUANTIZE_LESS
+) -> None:
     """`BuildError` with the measured scores unless they hold the floor."""
     floor, before, after = source.floor, accuracy.source, accuracy.optimized
     unit = "" if floor.metric == "perplexity" else " %"
@@ -156,7 +161,6 @@ def check_floor(source: BundleSource, accuracy: Accuracy, quantization: str) -> 
         f"{source.name}: {accuracy.metric} {show_score(floor.metric, after)} after {quantization}, "
         f"{show_score(floor.metric, before)} before, on {accuracy.samples} samples"
     )
-    hint = "quantize fewer `operators`, exclude nodes, or use `quantize: auto`"
     if not floor.holds(after):
         side = "above" if floor.less_is_better else "below"
         raise BuildError(f"{measured}: {side} the floor of {floor.bound:g}{unit}", hint=hint)

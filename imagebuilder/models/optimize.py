@@ -16,6 +16,7 @@ from imagebuilder.catalog.optimization import (
     OrtFormat,
     Prune,
     Quantize,
+    Requantize,
     Simplify,
 )
 from imagebuilder.errors import BuildError, UserError
@@ -96,6 +97,8 @@ def describe(step: OptimizeStep) -> str:
             return "auto"
         case OrtFormat():
             return "ort-format"
+        case Requantize(kind=kind):
+            return f"requantize {kind}"
         case Quantize():
             return _describe_quantize(step)
 
@@ -138,6 +141,6 @@ def apply(
         case Quantize():
             assert calibration is not None
             quantize_static(step, model, target, calibration)
-        case Auto():
-            raise AssertionError("the search resolves this step before")
+        case Auto() | Requantize():
+            raise AssertionError("resolved before, or not for this kind of model")
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -26,30 +27,42 @@ from imagebuilder.bundle.writer import description_bytes
 from imagebuilder.catalog.bundle_source import BundleSource
 from imagebuilder.errors import UserError
 from imagebuilder.models.source_text import source_text
+from imagebuilder.models.steps.requantize import Requantized
 from imagebuilder.models.text import TextInfo, inspect_text
 from imagebuilder.state import Cache, new_folder, sha256_file
 from imagebuilder.yamlfile import Key
 
-MODEL, GOLDEN, LICENSE = "model.gguf", "golden.json", "LICENSE"
+MODEL, GOLDEN, LICENSE, REPORT = "model.gguf", "golden.json", "LICENSE", "report.json"
 MAX_GOLDEN = 1 << 20
 
 
-def seal_text(source: BundleSource, model: Path, cache: Cache) -> SealedBundle:
+def seal_text(
+    source: BundleSource, model: Path, cache: Cache, made: Requantized | None = None
+) -> SealedBundle:
     """Check a GGUF file and its golden file, and seal them into the cache.
 
-    Raises `UserError`, located in `bundle.yaml`, for a file that cannot be served.
+    `made` is what becomes of `model` where it is requantized. Raises `UserError`, located in
+    `bundle.yaml`, for a file that cannot be served.
     """
-    info = _inspect(source, model)
-    digest = sha256_file(model)
-    golden = _golden(source, digest)
+    info = inspect_source(source, model)
     files = {MODEL: model, GOLDEN: source.text_checks[0].file}
     if source.license_file is not None:
         files[LICENSE] = source.license_file
+    if made is not None:
+        kind = f"{made.kind}, from {info.quantization}"
+        info = dataclasses.replace(inspect_text(made.model), quantization=kind)
+        files |= {MODEL: made.model, REPORT: made.report}
     entries = {
-        name: FileEntry(path.stat().st_size, digest if path is model else sha256_file(path))
-        for name, path in files.items()
+        name: FileEntry(path.stat().st_size, sha256_file(path)) for name, path in files.items()
     }
-    raw = description_bytes(_description(source, info, entries, golden))
+    golden = _golden(source, files[MODEL], entries[MODEL].sha256)
+    description = _description(source, info, entries, golden)
+    if made is not None:
+        origin = dataclasses.replace(description.provenance, source_sha256=made.source_sha256)
+        description = dataclasses.replace(
+            description, accuracy=made.accuracy(source.floor), provenance=origin
+        )
+    raw = description_bytes(description)
     target = cache.bundle(hashlib.sha256(raw).hexdigest())
     with new_folder(target) as folder:
         for name, path in files.items():
@@ -67,7 +80,8 @@ def _add(source: Path, target: Path, cache: Cache) -> None:
     shutil.copyfile(source, target)
 
 
-def _inspect(source: BundleSource, model: Path) -> TextInfo:
+def inspect_source(source: BundleSource, model: Path) -> TextInfo:
+    """What the source's model is made of; `UserError` located in `bundle.yaml`, if unfit."""
     key: Key = ("source",)
     try:
         info = inspect_text(model)
@@ -81,7 +95,7 @@ def _inspect(source: BundleSource, model: Path) -> TextInfo:
     return info
 
 
-def _golden(source: BundleSource, digest: str) -> Mapping[str, Any]:
+def _golden(source: BundleSource, model: Path, digest: str) -> Mapping[str, Any]:
     key: Key = ("checks", 0, "file")
     path = source.text_checks[0].file
     try:
@@ -95,7 +109,8 @@ def _golden(source: BundleSource, digest: str) -> Mapping[str, Any]:
         raise UserError(source.file.problem(key, what, "record it again")) from error
     if recorded != digest:
         what = f"{path.name} was recorded with another model, {recorded}"
-        raise UserError(source.file.problem(key, what, "record it again with this one"))
+        hint = f"record it again with {model}"
+        raise UserError(source.file.problem(key, what, hint))
     return {"server": server, "cpu_features": features}
 
 

@@ -183,8 +183,12 @@ def test_a_model_without_a_chat_template(tmp_path: Path) -> None:
 
 def test_goldens_of_another_model(tmp_path: Path) -> None:
     source = load_bundle_source(bundle(tmp_path, gguf(VALUES), model_sha256="0" * 64))
-    with pytest.raises(UserError, match="recorded with another model"):
+    with pytest.raises(UserError) as caught:
         seal_text(source, source.folder / "tiny.gguf", Cache(tmp_path / "cache"))
+    assert str(caught.value).replace(f"{source.folder}/", "") == (
+        f"bundle.yaml:7:23: checks[0].file: golden.json was recorded with another model, {'0' * 64}"
+        "\n  hint: record it again with tiny.gguf"
+    )
 
 
 def test_keys_that_a_language_model_has_not(tmp_path: Path) -> None:
