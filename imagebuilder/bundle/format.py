@@ -9,11 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input or output; a first dimension of -1 is free. `dtype` is numpy's name."""
+    """An input or output; a first dimension of -1 is free, no dimension is a single value.
+
+    `dtype` is numpy's name.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether the first dimension is free."""
+        return self.shape[:1] == (-1,)
 
 
 @dataclass(frozen=True, slots=True)

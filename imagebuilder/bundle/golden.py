@@ -108,7 +108,7 @@ def check_golden(path: Path, description: Description, check: TensorsCheck) -> N
             if shape is None or not shape_fits(shape, spec):
                 raise mismatch(f"{path.name}: {key} has another dtype or shape than bundle.json")
             shapes[kind, spec.name] = shape
-        free = [spec.name for spec in description.inputs if spec.shape[0] == -1]
+        free = [spec.name for spec in description.inputs if spec.has_batch]
         if len({shapes["input", name][0] for name in free}) > 1:
             raise mismatch(f"{path.name}: the inputs of sample {number:03} differ in their batch")
 
@@ -118,10 +118,10 @@ def _shape(path: Path, entry: Entry, spec: Tensor) -> tuple[int, ...] | None:
     if spec.dtype != TEXT:
         return entry.shape if entry.dtype == DTYPES[spec.dtype] else None
     count = _count_texts(path, entry)
-    if count is None or spec.shape[0] != -1:
+    if count is None or not spec.has_batch:
         return spec.shape if count == math.prod(spec.shape) else None
-    rows, rest = divmod(count, math.prod(spec.shape[1:]))
-    return None if rest else (rows, *spec.shape[1:])
+    row = math.prod(spec.shape[1:])
+    return None if row == 0 or count % row else (count // row, *spec.shape[1:])
 
 
 def _count_texts(path: Path, entry: Entry) -> int | None:
@@ -139,10 +139,9 @@ def _count_texts(path: Path, entry: Entry) -> int | None:
 
 def shape_fits(shape: tuple[int, ...], spec: Tensor) -> bool:
     """Whether a concrete shape is one that a specification allows."""
-    if len(shape) != len(spec.shape):
-        return False
-    free = spec.shape[0] == -1 and shape[0] >= 1
-    return shape[1:] == spec.shape[1:] and (free or shape[0] == spec.shape[0])
+    if not spec.has_batch:
+        return shape == spec.shape
+    return len(shape) == len(spec.shape) and shape[0] >= 1 and shape[1:] == spec.shape[1:]
 
 
 def malformed(what: str) -> BundleError:

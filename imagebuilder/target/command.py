@@ -29,11 +29,20 @@ class KeptDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraDisk:
+    """A second disk, read-only; the guest finds it by its `serial`, at most 20 characters."""
+
+    path: Path
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
 class Channels:
     """How the host and the guest talk; a path that is None is not used.
 
     `agent` and `qmp` are unix sockets, `packets` receives all network packets, `vars` is a writable
-    copy of the firmware's variables, `disk` stands in for the image's.
+    copy of the firmware's variables, `disk` stands in for the image's,
+    `extra` is a second one.
     """
 
     forwards: tuple[Forward, ...] = ()
@@ -42,6 +51,7 @@ class Channels:
     vars: Path | None = None
     disk: KeptDisk | None = None
     qmp: Path | None = None
+    extra: ExtraDisk | None = None
 
 
 def qemu_command(
@@ -68,6 +78,9 @@ def qemu_command(
         *("-device", "virtio-net-pci,netdev=net,romfile="),
     ]  # fmt: skip
     words += _boot(artifacts, qemu, tools, boot, channels)
+    if (extra := channels.extra) is not None:
+        drive = f"if=none,id=extra,file={_escape(extra.path)},format=raw,readonly=on"
+        words += ["-drive", drive, "-device", f"virtio-blk-pci,drive=extra,serial={extra.serial}"]
     if channels.agent is not None:
         words += [
             *("-device", "virtio-serial-pci"),

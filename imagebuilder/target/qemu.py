@@ -22,7 +22,7 @@ from imagebuilder.errors import BuildError, UserError
 from imagebuilder.hosttools import Toolbox
 from imagebuilder.run import spawn
 from imagebuilder.target.agent import Agent, Output
-from imagebuilder.target.command import Channels, Forward, KeptDisk, qemu_command
+from imagebuilder.target.command import Channels, ExtraDisk, Forward, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
 from imagebuilder.target.qmp import Qmp
 from imagebuilder.target.ssh import Ssh
@@ -71,7 +71,8 @@ class Start:
 
     `counted`: its clock counts instructions. `disk` is written to, instead of nothing at all.
     `saved` is gone on with in place of a boot. `title` begins the console's text, which is then
-    added to what the file has.
+    added to what the file has. `extra` is a second disk. With another `stage` of `device.STAGES`
+    only that is waited for, whether or not the server can start.
     """
 
     ports: Ports | None = None
@@ -79,6 +80,8 @@ class Start:
     disk: KeptDisk | None = None
     saved: Saved | None = None
     title: str = ""
+    extra: ExtraDisk | None = None
+    stage: str = "ready"
 
 
 class TargetFailed(BuildError):
@@ -116,18 +119,21 @@ class Running:
         except BuildError as error:
             raise self._fail(str(error)) from error
 
-    def wait_ready(self, timeout: float = BOOT_TIMEOUT) -> None:
-        """Wait for the server's first answer; `TargetFailed` as soon as that cannot come."""
+    def wait_ready(self, timeout: float = BOOT_TIMEOUT, stage: str = "ready") -> None:
+        """Wait for the server's first answer, or for an earlier stage of `device.STAGES`.
+
+        `TargetFailed` as soon as that cannot come.
+        """
         deadline = time.monotonic() + timeout
         with self.console.changed:
-            while "ready" not in self.console.stages:
+            while stage not in self.console.stages:
                 if self.console.trouble:
                     raise self._fail(self.console.trouble)
                 if self.console.ended:
                     raise self._fail(self._ending())
                 if not self.console.changed.wait(max(0.0, deadline - time.monotonic())):
-                    stage = next(reversed(self.console.stages), "power-on")
-                    raise self._fail(f"not ready within {timeout:g} s, last stage: {stage}")
+                    last = next(reversed(self.console.stages), "power-on")
+                    raise self._fail(f"not {stage} within {timeout:g} s, last stage: {last}")
         try:
             self._transport = self._connect()
             self._transport.wait_ready(30)
@@ -223,7 +229,7 @@ def booted(
             found = Running(guest, process, folder, start)
             try:
                 if start.saved is None:
-                    found.wait_ready()
+                    found.wait_ready(stage=start.stage)
                 else:
                     found.resume(start.saved)
                 yield found
@@ -240,6 +246,7 @@ def _command(guest: Guest, start: Start, folder: Path) -> list[str]:
         packets=folder / "packets.pcap",
         vars=copy_vars(guest, folder),
         disk=start.disk,
+        extra=start.extra,
     )
     words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
     words += COUNTED if start.counted else ()

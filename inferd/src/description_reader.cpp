@@ -91,6 +91,18 @@ class Reader {
     }
 };
 
+// At most 8 sizes; only the first may be -1, which is free.
+bool read_shape(const Json& value, std::vector<std::int64_t>& shape) {
+    if (!value.is_array() || value.size() > 8) return false;
+    for (const auto& size : value) {
+        if (!size.is_number_integer()) return false;
+        const auto number = size.get<std::int64_t>();
+        if (number < (shape.empty() ? -1 : 0) || number > kMaxSize) return false;
+        shape.push_back(number);
+    }
+    return true;
+}
+
 std::vector<TensorSpec> read_tensors(Reader& reader, const Json& value, const std::string& where) {
     std::vector<TensorSpec> specs;
     for (const auto& item : reader.list(value, where, 64)) {
@@ -102,15 +114,9 @@ std::vector<TensorSpec> read_tensors(Reader& reader, const Json& value, const st
         if (known) spec.dtype = *known;
         if (!known) reader.fail(where + ".dtype", "is no dtype");
         if (spec.name.empty() || spec.name.size() > 256) reader.fail(where, "needs a name");
-        for (const auto& size : reader.list(item["shape"], where + ".shape", 8)) {
-            const bool fits = size.is_number_integer() && size.get<std::int64_t>() <= kMaxSize &&
-                              (size.get<std::int64_t>() >= 1 ||
-                               (spec.shape.empty() && size.get<std::int64_t>() == -1));
-            if (!fits) {
-                reader.fail(where + ".shape", "is not allowed");
-                return {};
-            }
-            spec.shape.push_back(size.get<std::int64_t>());
+        if (!read_shape(item["shape"], spec.shape)) {
+            reader.fail(where + ".shape", "is not allowed");
+            return {};
         }
         specs.push_back(std::move(spec));
     }

@@ -89,10 +89,10 @@ bool restore_text(Tensor& tensor, const TensorSpec& spec) {
     const auto elements = split_text(tensor.data);
     if (tensor.dtype != DType::kU8 || tensor.shape.size() != 1 || !elements) return false;
     auto shape = spec.shape;
-    if (shape[0] == -1) {
+    if (spec.has_batch()) {
         shape[0] = 1;
         const auto row = element_count(shape);
-        if (!row) return false;
+        if (!row || *row == 0) return false;
         shape[0] = static_cast<std::int64_t>(elements->size() / *row);
     }
     const auto count = element_count(shape);
@@ -124,7 +124,7 @@ Result<Tensor> take(std::map<std::string, Tensor>& tensors, std::size_t number,
 bool same_batch(const std::vector<Tensor>& inputs, const std::vector<TensorSpec>& specs) {
     std::set<std::int64_t> sizes;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-        if (specs[i].shape[0] == -1) sizes.insert(inputs[i].shape[0]);
+        if (specs[i].has_batch()) sizes.insert(inputs[i].shape[0]);
     }
     return sizes.size() <= 1;
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apart.hpp"
 #include "config.hpp"
 #include "json.hpp"
 #include "models.hpp"
@@ -32,6 +33,7 @@ constexpr const char* kHelp =
     "  --config FILE      configuration, by default $INFERD_CONFIG or /etc/inferd.json\n"
     "  --ready-file FILE  serve: a file to write once requests are answered\n"
     "  --runs N           bench: number of runs, by default 50\n"
+    "  --apart SECONDS    selftest: each model in a process of its own, for so long at most\n"
     "\n"
     "SIGHUP reads the configuration and its bundles again, SIGTERM stops.\n"
     "INFERD_LISTEN=ADDRESS:PORT overrides the address of the configuration.\n";
@@ -41,11 +43,20 @@ struct Options {
     std::string config = "/etc/inferd.json";
     std::string ready_file;
     int runs = 50;
+    int apart = 0;  // seconds; 0: all models in this process
 };
 
 int complain(const std::string& message) {
     std::fprintf(stderr, "inferd: %s\n", message.c_str());
     return kWrongInput;
+}
+
+Status read_number(std::string_view name, std::string_view value, int most, int& number) {
+    const auto [end, failed] = std::from_chars(value.begin(), value.end(), number);
+    if (failed == std::errc() && end == value.end() && number >= 1 && number <= most) {
+        return std::nullopt;
+    }
+    return Error{"", std::string(name) + " needs a number from 1 to " + std::to_string(most)};
 }
 
 Status read_option(std::string_view name, std::string_view value, Options& options) {
@@ -54,11 +65,9 @@ Status read_option(std::string_view name, std::string_view value, Options& optio
     } else if (name == "--ready-file") {
         options.ready_file = value;
     } else if (name == "--runs") {
-        const auto [end, failed] = std::from_chars(value.begin(), value.end(), options.runs);
-        if (failed != std::errc() || end != value.end() || options.runs < 1 ||
-            options.runs > 1000000) {
-            return Error{"", "--runs needs a number from 1 to 1000000"};
-        }
+        return read_number(name, value, 1000000, options.runs);
+    } else if (name == "--apart") {
+        return read_number(name, value, 86400, options.apart);
     } else {
         return Error{"", "unknown option " + std::string(name) + "; try inferd --help"};
     }
@@ -80,21 +89,28 @@ Result<Options> read_options(const std::vector<std::string_view>& words) {
     return options;
 }
 
-int report(const Models& models, bool selftest, int runs) {
-    auto list = Json::array();
+int report(const Json& list) {
     bool pass = true;
-    for (const auto& model : models.all()) {
-        list.push_back(selftest ? selftest_model(*model) : bench_model(*model, runs));
-        pass =
-            pass && (selftest ? list.back()["pass"].get<bool>() : !list.back().contains("error"));
-    }
+    for (const auto& model : list) pass = pass && model.value("pass", !model.contains("error"));
     std::puts(dump({{"models", list}, {"pass", pass}}).c_str());
     return pass ? EXIT_SUCCESS : kFailed;
+}
+
+int report(const Models& models, bool selftest, int runs) {
+    auto list = Json::array();
+    for (const auto& model : models.all()) {
+        list.push_back(selftest ? selftest_model(*model) : bench_model(*model, runs));
+    }
+    return report(list);
 }
 
 int run(const Options& options) {
     const auto config = read_config(options.config);
     if (!config) return complain(config.error().message);
+    if (options.verb == "selftest" && options.apart > 0) {
+        const auto list = selftest_apart(*config, static_cast<unsigned>(options.apart));
+        return list ? report(*list) : complain(list.error().message);
+    }
     auto models = Models::load(*config);
     if (!models) return complain(models.error().message);
     if (options.verb == "selftest") return report(**models, true, 0);

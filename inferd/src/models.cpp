@@ -35,7 +35,10 @@ Status Models::add(const Config& config, const ModelConfig& entry) {
     if (!bundle) return bundle.error();
     const std::string name = bundle->description.name;
     if (find(name) != nullptr) return Error{"", entry.bundle + ": " + name + " is loaded already"};
-    const auto library = backend(config, bundle->description.model_format);
+    const auto& format = bundle->description.model_format;
+    const auto runtime = runtime_for(format);
+    if (runtime.empty()) return Error{"", "no runtime reads " + format};
+    const auto library = backend(config, runtime);
     if (!library) return library.error();
     const auto before = resident_bytes();
     const auto start = std::chrono::steady_clock::now();
@@ -53,9 +56,15 @@ Status Models::add(const Config& config, const ModelConfig& entry) {
     return std::nullopt;
 }
 
-Result<Backend*> Models::backend(const Config& config, const std::string& format) {
-    const auto name = runtime_for(format);
-    if (name.empty()) return Error{"", "no runtime reads " + format};
+Status Models::load_libraries(const Config& config) {
+    for (const auto& [name, path] : config.runtimes) {
+        const auto library = backend(config, name);
+        if (!library) return library.error();
+    }
+    return std::nullopt;
+}
+
+Result<Backend*> Models::backend(const Config& config, const std::string& name) {
     if (const auto found = backends_.find(name); found != backends_.end()) {
         return found->second.get();
     }

@@ -24,12 +24,15 @@ class Models {
     // Loads everything that the configuration names, or says what cannot be loaded.
     static Result<std::unique_ptr<Models>> load(const Config& config);
 
+    // The parts of it: every runtime's library, and one more model.
+    Status load_libraries(const Config& config);
+    Status add(const Config& config, const ModelConfig& model);
+
     const std::vector<std::unique_ptr<Model>>& all() const { return models_; }
     Model* find(const std::string& name) const;
 
   private:
-    Status add(const Config& config, const ModelConfig& model);
-    Result<Backend*> backend(const Config& config, const std::string& format);
+    Result<Backend*> backend(const Config& config, const std::string& name);
 
     // Sessions go before the libraries that made them.
     std::map<std::string, std::unique_ptr<Backend>> backends_;

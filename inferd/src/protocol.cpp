@@ -133,7 +133,7 @@ const Json* find_named(const Json& list, const std::string& name) {
 bool same_batch(const std::vector<Tensor>& inputs, const Description& description) {
     std::optional<std::int64_t> batch;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-        if (description.inputs[i].shape[0] != -1) continue;
+        if (!description.inputs[i].has_batch()) continue;
         if (batch.value_or(inputs[i].shape[0]) != inputs[i].shape[0]) return false;
         batch = inputs[i].shape[0];
     }
@@ -255,7 +255,7 @@ std::size_t request_limit(const Description& description) {
     std::size_t total = kEnvelope;
     for (const auto& spec : description.inputs) {
         auto shape = spec.shape;
-        if (!shape.empty() && shape[0] == -1) shape[0] = kMaxBatch;
+        if (spec.has_batch()) shape[0] = kMaxBatch;
         const auto count = element_count(shape).value_or(kMaxRequest);
         const auto each = spec.dtype == DType::kText ? kBytesPerText : kBytesPerElement;
         // No sum overflows where sizes have 32 bits.

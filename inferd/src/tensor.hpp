@@ -26,11 +26,13 @@ std::optional<DType> dtype_from_bundle(std::string_view name);
 std::optional<DType> dtype_from_safetensors(std::string_view name);
 std::optional<DType> dtype_from_protocol(std::string_view name);
 
-// Name, type and shape; a first dimension of -1 is free.
+// Name, type and shape, empty for a single value; a first dimension of -1 is free.
 struct TensorSpec {
     std::string name;
     DType dtype;
     std::vector<std::int64_t> shape;
+
+    bool has_batch() const { return !shape.empty() && shape[0] == -1; }
 };
 
 // Values in row-major order, in the byte order of the machine (little endian on all we build for).

@@ -1,5 +1,6 @@
 """inferd's commands and its life, with the real runtime."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from inferd_host import FIXTURES, Inferd
+from slow_model import slow_model
 
 pytestmark = pytest.mark.inferd
 
@@ -60,6 +62,7 @@ def test_wrong_words(inferd: Inferd) -> None:
     assert refusal(inferd, "serve", "--port", "1") == "unknown option --port; try inferd --help"
     assert refusal(inferd, "serve", "--config") == "--config needs a value"
     assert refusal(inferd, "bench", "--runs", "0") == "--runs needs a number from 1 to 1000000"
+    assert refusal(inferd, "selftest", "--apart", "x") == "--apart needs a number from 1 to 86400"
 
 
 @pytest.mark.parametrize("bundle", GOOD, ids=lambda p: p.name)
@@ -87,8 +90,6 @@ def test_selftest_fails_when_the_outputs_are_others(inferd: Inferd) -> None:
     assert at > 8
     (good / "golden.safetensors").write_bytes(golden)
     data = json.loads((good / "bundle.json").read_text())
-    import hashlib
-
     data["files"]["golden.safetensors"]["sha256"] = hashlib.sha256(golden).hexdigest()
     (good / "bundle.json").write_text(json.dumps(data))
     result = inferd.run("selftest", "--config", inferd.configure([good]))
@@ -96,6 +97,39 @@ def test_selftest_fails_when_the_outputs_are_others(inferd: Inferd) -> None:
     (check,) = json.loads(result.stdout)["models"][0]["checks"]
     assert check["pass"] is False
     assert check["max_abs"] > checks[0]["atol"]
+
+
+def test_models_apart(inferd: Inferd) -> None:
+    """Neither a bundle that is refused nor one without end keeps the others from being tested."""
+    endless = copy(inferd, "endless")
+    raw = slow_model(turns=1 << 40)
+    (endless / "model.onnx").write_bytes(raw)
+    data = json.loads((endless / "bundle.json").read_text())
+    entry = {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    data["files"]["model.onnx"] = entry
+    (endless / "bundle.json").write_text(json.dumps(data))
+    bundles = [endless, FIXTURES / "invalid-extra-file", FLOAT]
+    result = inferd.run("selftest", "--apart", "2", "--config", inferd.configure(bundles))
+    assert result.returncode == 1, result
+    slow, damaged, good = json.loads(result.stdout)["models"]
+    assert slow == {"bundle": str(endless), "error": "took more than 2 s", "pass": False,
+                    "signal": signal.SIGALRM}  # fmt: skip
+    why = f"{bundles[1]}: extra-file: surprise.bin is not listed"
+    assert damaged == {"bundle": str(bundles[1]), "error": why, "pass": False}
+    assert (good["bundle"], good["pass"], good["name"]) == (str(FLOAT), True, "fixture")
+
+
+def test_a_runtime_that_the_core_cannot_run(inferd: Inferd) -> None:
+    """A library whose first function is an illegal instruction; the server itself lives on."""
+    library = inferd.folder / "libbad.so"
+    code = "const void *OrtGetApiBase(void) { __builtin_trap(); }"
+    words = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(words, input=code, text=True, check=True)
+    config = inferd.configure([FLOAT], runtimes={"onnxruntime": str(library)})
+    words = ["selftest", "--apart", "10", "--config", str(config)]
+    result = inferd.run(*words, ASAN_OPTIONS="handle_sigill=0")
+    assert result.returncode == 2, result
+    assert result.stderr == "inferd: loading the runtime: Illegal instruction\n"
 
 
 def test_bench(inferd: Inferd) -> None:

@@ -7,11 +7,9 @@ import signal
 import socket
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 from inferd_host import FIXTURES, Inferd, Running
-from onnx import TensorProto, helper, numpy_helper
+from slow_model import slow_model
 
 pytestmark = pytest.mark.inferd
 
@@ -27,35 +25,11 @@ REQUEST = (
 )
 
 
-def slow_model() -> bytes:
-    """The model of good-float, after a loop that changes nothing."""
-    info = helper.make_tensor_value_info
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Abs", ["v"], ["v2"])],
-        "body",
-        [info("i", TensorProto.INT64, []), info("go", TensorProto.BOOL, []),
-         info("v", TensorProto.FLOAT, ["batch", 3])],
-        [info("go_on", TensorProto.BOOL, []), info("v2", TensorProto.FLOAT, ["batch", 3])],
-    )  # fmt: skip
-    weight = np.arange(6, dtype=np.float32).reshape(3, 2) / 4
-    graph = helper.make_graph(
-        [helper.make_node("Loop", ["turns", "", "x0"], ["x"], body=body),
-         helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "slow",
-        [info("x0", TensorProto.FLOAT, ["batch", 3])],
-        [info("y", TensorProto.FLOAT, ["batch", 2])],
-        [numpy_helper.from_array(np.int64(TURNS), "turns"), numpy_helper.from_array(weight, "w")],
-    )  # fmt: skip
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(made)
-    return bytes(made.SerializeToString())
-
-
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "slow"
     shutil.copytree(FIXTURES / "good-float", folder)
-    raw = slow_model()
+    raw = slow_model(TURNS)
     (folder / "model.onnx").write_bytes(raw)
     description = json.loads((folder / "bundle.json").read_text())
     entry = {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
