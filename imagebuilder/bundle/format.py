@@ -112,7 +112,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """All of `bundle.json`; `signature`, `drift` and `ai_bom` are reserved.
+    """All of `bundle.json`; `signature` and `ai_bom` are reserved.
 
     A language model has `text` and `text_checks`, and no inputs, outputs and `checks`.
     """

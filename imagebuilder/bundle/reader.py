@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebuilder.bundle.drift import read_drift
 from imagebuilder.bundle.errors import BundleError, no_doubled_keys
 from imagebuilder.bundle.format import (
     Accuracy,
@@ -51,6 +52,8 @@ def read_bundle(folder: Path) -> SealedBundle:
         _check_contents(bundle)
         for check in bundle.description.checks:
             check_golden(folder / check.file, bundle.description, check)
+        if bundle.description.drift is not None:
+            read_drift(folder / bundle.description.drift["file"], bundle.description)
     except BundleError as error:
         raise BundleError(error.code, error.what, str(folder)) from error
     return bundle

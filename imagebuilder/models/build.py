@@ -35,7 +35,7 @@ TOOLS = {
     "onnx": ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors"),
     "tflite": ("ai-edge-litert", "ai-edge-quantizer", "numpy", "safetensors"),
 }
-REVISION = "2"
+REVISION = "4"
 """Raised when the same inputs would give another bundle."""
 
 
@@ -75,7 +75,7 @@ def _seal_one(
 def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
     """The sealed bundle of one source; made once for the same inputs and tools."""
     cache, log = fetcher.cache, fetcher.log
-    model, files = _fetch_all(source, fetcher)
+    model, files = fetch_all(source, fetcher)
     record = cache.root / "models" / fingerprint(source, model, files)
     known = _known(cache, record)
     if known is not None:
@@ -93,7 +93,7 @@ def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
     """What `quantize: auto` finds for a bundle, in place of the quantization that it declares."""
     from imagebuilder.models.evaluate import search_source
 
-    model, files = _fetch_all(source, fetcher)
+    model, files = fetch_all(source, fetcher)
     check_model(source, _inspect(source, model))
     if model_format(model) == "tflite":
         raise UserError(source.file.problem(("source",), "the search knows ONNX models only"))
@@ -101,7 +101,7 @@ def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
         return search_source(source, model, files, Path(folder))
 
 
-def _fetch_all(source: BundleSource, fetcher: Fetcher) -> tuple[Path, dict[str, Path]]:
+def fetch_all(source: BundleSource, fetcher: Fetcher) -> tuple[Path, dict[str, Path]]:
     """The source model, and the recipe's material by name."""
     return _fetch(source, fetcher, source.source, ("source",)), {
         name: _fetch(source, fetcher, item, ("data", "sources", name))

@@ -47,7 +47,8 @@ class Split:
 
     def first(self, count: int) -> Split:
         """`count` samples evenly spread over all, or all."""
-        at = [index * len(self) // count for index in range(min(count, len(self)))]
+        wanted = min(count, len(self))
+        at = [index * len(self) // wanted for index in range(wanted)]
         labels = self.labels
         chosen = labels[at] if isinstance(labels, np.ndarray) else tuple(labels[i] for i in at)
         return replace(self, inputs={n: a[at] for n, a in self.inputs.items()}, labels=chosen)

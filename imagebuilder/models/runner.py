@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,11 @@ class Runner:
         """What the model chooses for every sample, as labels for the metric `agreement`."""
         batches = split.batches(self._size(split))
         return np.concatenate([choices(self._first(inputs, split)) for inputs, _ in batches])
+
+    def outputs(self, split: Split) -> Iterator[tuple[dict[str, Array], list[Array]]]:
+        """Inputs and outputs of every sample, some samples at once where the model takes them."""
+        for inputs, _ in split.batches(self._size(split)):
+            yield inputs, self.run(inputs)
 
     def seconds(self, split: Split) -> float:
         """Least time of one sample: what else runs on this host only makes it slower."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import __version__
+from imagebuilder.bundle.drift import drift_bytes
 from imagebuilder.bundle.format import (
     Accuracy,
     Description,
@@ -25,6 +26,7 @@ from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.bundle.writer import description_bytes
 from imagebuilder.catalog.bundle_source import BundleSource, TensorSpec
 from imagebuilder.models.data import Array, Split
+from imagebuilder.models.drift import drift_reference
 from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo
 from imagebuilder.models.runner import Runner, spread
@@ -33,6 +35,7 @@ from imagebuilder.models.source_text import source_text
 from imagebuilder.state import Cache, new_folder, sha256_file
 
 GOLDEN = "golden.safetensors"
+DRIFT = "drift.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,12 @@ def _write_files(
     import safetensors.numpy
 
     shutil.copyfile(optimized.path, folder / f"model.{model_format(optimized.path)}")
-    tensors = golden_tensors(source, Runner(optimized.path), evaluation)
+    runner = Runner(optimized.path)
+    tensors = golden_tensors(source, runner, evaluation)
     (folder / GOLDEN).write_bytes(safetensors.numpy.save(tensors))
+    reference = drift_reference(source, runner, evaluation)
+    if reference is not None:
+        (folder / DRIFT).write_bytes(drift_bytes(reference))
     text = json.dumps(optimized.report, indent=2, sort_keys=True) + "\n"
     (folder / "report.json").write_text(text)
     if source.labels is not None:
@@ -124,7 +131,7 @@ def _description(source: BundleSource, optimized: Optimized, folder: Path) -> De
         files=files,
         rollback_version=source.rollback_version,
         signature=None,
-        drift=None,
+        drift={"file": DRIFT} if (folder / DRIFT).exists() else None,
         ai_bom=None,
     )  # fmt: skip
 

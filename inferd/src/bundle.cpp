@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMaxDescription = 1 << 20;
 constexpr std::uint64_t kMaxSignature = 1024;
+constexpr std::uint64_t kMaxDrift = 1 << 20;
 constexpr std::string_view kManifest = "bundle.json";
 constexpr std::string_view kSignature = "bundle.sig";
 
@@ -101,6 +102,21 @@ Status check_goldens(const Bundle& bundle) {
     return std::nullopt;
 }
 
+Status read_drift(Bundle& bundle) {
+    const auto& name = bundle.description.drift_file;
+    if (name.empty()) return std::nullopt;
+    if (bundle.description.files.at(name).size > kMaxDrift) {
+        return Error{"drift-malformed", name + " is over 1 MiB"};
+    }
+    const auto file = MappedFile::open(bundle.folder + "/" + name);
+    if (!file) return Error{"drift-malformed", file.error().message};
+    auto drift =
+        parse_drift(text_of(file->bytes()), bundle.description.inputs, bundle.description.outputs);
+    if (!drift) return Error{drift.error().code, name + ": " + drift.error().message};
+    bundle.drift = std::move(*drift);
+    return std::nullopt;
+}
+
 Error located(const std::string& folder, const Error& error) {
     return {error.code, folder + ": " + error.code + ": " + error.message};
 }
@@ -120,6 +136,7 @@ Result<Bundle> open_bundle(const std::string& folder, const std::optional<Trust>
     for (auto* check : {check_listing, check_contents, check_goldens}) {
         if (auto problem = check(*bundle)) return located(folder, *problem);
     }
+    if (auto problem = read_drift(*bundle)) return located(folder, *problem);
     return bundle;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "drift.hpp"
 #include "golden.hpp"
 #include "result.hpp"
 #include "signature.hpp"
@@ -40,12 +41,14 @@ struct Description {
     std::vector<TensorsCheck> checks;
     std::map<std::string, FileEntry> files;
     std::uint64_t rollback_version;
+    std::string drift_file = {};  // empty if there is none
 };
 
 struct Bundle {
     std::string folder;
     std::string digest;  // `sha256:` and 64 hex digits
     Description description;
+    DriftReference drift = {};  // empty if the bundle has none
 };
 
 // Whose bundles are taken: those that the key signed and that are not older than this.

@@ -294,6 +294,7 @@ Result<Description> read_description(const Json& json) {
     check_reserved(reader, json);
     if (reader.problem) return *reader.problem;
     if (auto problem = check_paths(json)) return *problem;
+    if (!json["drift"].is_null()) result.drift_file = json["drift"]["file"].get<std::string>();
     return result;
 }
 

@@ -104,12 +104,63 @@ void Metrics::write_counters(std::string& text) const {
     }
 }
 
+void Metrics::observe(const Model& model, const std::vector<Tensor>& inputs,
+                      const std::vector<Tensor>& outputs) {
+    const auto& bundle = model.bundle;
+    if (bundle.drift.empty()) return;
+    const auto found = drift_.try_emplace(bundle.digest, bundle.drift).first;
+    found->second.observe(bundle.description.inputs, inputs, outputs);
+}
+
+void Metrics::keep_drift_of(const Models& models) {
+    std::erase_if(drift_, [&](const auto& entry) {
+        return std::none_of(models.all().begin(), models.all().end(),
+                            [&](const auto& model) { return model->bundle.digest == entry.first; });
+    });
+}
+
+void Metrics::write_drift(std::string& text, const Models& models) const {
+    std::string samples;
+    std::string worst;
+    std::string each;
+    for (const auto& model : models.all()) {
+        const auto found = drift_.find(model->bundle.digest);
+        if (found == drift_.end()) continue;
+        const auto& [digest, drift] = *found;
+        const auto& description = model->bundle.description;
+        const auto name = label("model", description.name);
+        line(samples, "inferd_drift_samples", name, std::to_string(drift.samples()));
+        const auto indices = drift.indices();
+        if (indices.empty()) continue;
+        line(worst, "inferd_drift_psi", name,
+             number(*std::max_element(indices.begin(), indices.end())));
+        for (std::size_t i = 0; i < indices.size(); ++i) {
+            const auto& statistic = drift.reference()[i];
+            const auto& specs = statistic.input ? description.inputs : description.outputs;
+            line(each, "inferd_drift_statistic_psi",
+                 name + "," + label("side", statistic.input ? "input" : "output") + "," +
+                     label("tensor", specs[statistic.tensor].name) + "," +
+                     label("statistic", std::string(statistic.name())),
+                 number(indices[i]));
+        }
+    }
+    head(text, "inferd_drift_samples", "gauge", "Samples that the drift is measured over.");
+    text += samples;
+    head(text, "inferd_drift_psi", "gauge",
+         "Population stability index against the evaluation data, the largest of a model.");
+    text += worst;
+    head(text, "inferd_drift_statistic_psi", "gauge",
+         "Population stability index of one statistic of a tensor.");
+    text += each;
+}
+
 std::string Metrics::render(const Models& models, const Gauges& gauges) const {
     std::string text;
     write_counters(text);
     histograms(text, "inferd_queue_seconds", "Time that a request waited for its model.", queue_);
     histograms(text, "inferd_inference_seconds", "Time that the runtime took.", inference_);
     write_models(text, models);
+    write_drift(text, models);
     single(text, "inferd_queue_length", "gauge", "Requests that wait.",
            static_cast<double>(gauges.queue));
     single(text, "inferd_connections", "gauge", "Open connections.",

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "drift.hpp"
 #include "models.hpp"
 
 namespace inferd {
@@ -39,16 +40,23 @@ class Metrics {
     void count(const std::string& model, int status) { ++requests_[{model, status}]; }
     void time(const std::string& model, std::chrono::duration<double> waited,
               std::chrono::duration<double> ran);
+    // Takes in what was asked and answered, where the model's bundle has reference histograms.
+    void observe(const Model& model, const std::vector<Tensor>& inputs,
+                 const std::vector<Tensor>& outputs);
+    // Forgets the histograms of bundles that are not served any more.
+    void keep_drift_of(const Models& models);
     void reload(bool good) { ++reloads_[good ? "success" : "failure"]; }
 
     std::string render(const Models& models, const Gauges& gauges) const;
 
   private:
     void write_counters(std::string& text) const;
+    void write_drift(std::string& text, const Models& models) const;
 
     std::map<std::pair<std::string, int>, std::uint64_t> requests_;
     std::map<std::string, Histogram> queue_;
     std::map<std::string, Histogram> inference_;
+    std::map<std::string, Drift> drift_;  // by the bundle's digest
     std::map<std::string, std::uint64_t> reloads_ = {{"success", 0}, {"failure", 0}};
     std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
 };

@@ -77,6 +77,7 @@ void Service::handle(evhttp_request* request) {
 
 void Service::replace(std::shared_ptr<Models> models, const std::string& token) {
     models_ = std::move(models);
+    metrics_.keep_drift_of(*models_);
     token_ = token;
     metrics_.reload(true);
 }
@@ -203,6 +204,9 @@ void Service::answer_all() {
         evhttp_request* request = found->second;
         waiting_.erase(found);
         answer(request, each);
+        if (each.status == 200 && models_->find(name) == each.model.get()) {
+            metrics_.observe(*each.model, each.inputs, each.outputs);
+        }
     }
     if (waiting_.empty()) event_del(tick_.get());
     end_if_idle();

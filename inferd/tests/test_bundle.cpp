@@ -9,9 +9,9 @@ namespace inferd {
 namespace {
 
 const std::vector<std::string> kCodes = {
-    "missing-manifest", "too-large",        "not-json",       "unknown-format", "schema",
-    "bad-path",         "unlisted-file",    "extra-file",     "missing-file",   "size-mismatch",
-    "digest-mismatch",  "golden-malformed", "golden-mismatch"};
+    "missing-manifest", "too-large",        "not-json",        "unknown-format",  "schema",
+    "bad-path",         "unlisted-file",    "extra-file",      "missing-file",    "size-mismatch",
+    "digest-mismatch",  "golden-malformed", "golden-mismatch", "drift-malformed", "drift-mismatch"};
 
 std::vector<std::filesystem::path> folders(const std::string& prefix) {
     std::vector<std::filesystem::path> found;

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.inferd
 
 MONITORING = ROOT / "inferd" / "monitoring"
 ALERTS = MONITORING / "alerts.yml"
-X = {"inputs": [{"name": "x0", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+ROWS = 60
+X = {
+    "inputs": [
+        {"name": "x0", "datatype": "FP32", "shape": [ROWS, 3], "data": [[1, 2, 3]] * ROWS},
+    ]
+}
 SERIES = re.compile(r"\b(?:inferd|process)_[a-z_]+")
 
 FIRING = """
@@ -30,6 +35,7 @@ tests:
       - {{series: 'inferd_requests_total{{instance="d",model="m",code="200"}}', values: '0+90x30'}}
       - {{series: 'inferd_requests_total{{instance="d",model="m",code="500"}}', values: '0+10x30'}}
       - {{series: 'inferd_reloads_total{{instance="d",result="failure"}}', values: '0x5 1x20'}}
+      - {{series: 'inferd_drift_psi{{instance="d",model="m"}}', values: '0.09x5 0.5x20'}}
     alert_rule_test:
       - {{eval_time: 4m, alertname: InferdDown}}
       - eval_time: 20m
@@ -48,6 +54,13 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: warning, instance: d, result: failure}}
             exp_annotations: {{summary: "d serves old models: the new ones did not pass"}}
+      - {{eval_time: 14m, alertname: InferdDrift}}
+      - eval_time: 20m
+        alertname: InferdDrift
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: d, model: m}}
+            exp_annotations:
+              summary: "m on d is not asked what it was evaluated with (index 0.50)"
 """
 
 
@@ -78,7 +91,7 @@ def expressions() -> list[str]:
 @pytest.fixture
 def prometheus(inferd: Inferd, tmp_path: Path) -> Iterator[tuple[httpx.Client, str]]:
     """A Prometheus that scrapes the server at the address every second."""
-    config = inferd.configure([FIXTURES / "good-float"])
+    config = inferd.configure([FIXTURES / "good-drift"])
     target = json.loads(config.read_text())["listen"]
     settings = {
         "global": {"scrape_interval": "1s"},
@@ -124,6 +137,8 @@ def test_prometheus_scrapes(prometheus: tuple[httpx.Client, str]) -> None:
     assert (up["metric"]["instance"], up["value"][1]) == (target, "1")
     (count,) = query(client, 'inferd_requests_total{code="200"}')
     assert count["value"][1] == "7"
+    (samples,) = query(client, "inferd_drift_samples")
+    assert samples["value"][1] == str(7 * ROWS)
     quantile = "histogram_quantile(0.5, inferd_inference_seconds_bucket)"
     (median,) = query(client, quantile)
     assert 0 < float(median["value"][1]) < 1

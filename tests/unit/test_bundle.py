@@ -15,7 +15,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "bundles"
 CODES = (
     "missing-manifest", "too-large", "not-json", "unknown-format", "schema", "bad-path",
     "unlisted-file", "extra-file", "missing-file", "size-mismatch", "digest-mismatch",
-    "golden-malformed", "golden-mismatch",
+    "golden-malformed", "golden-mismatch", "drift-malformed", "drift-mismatch",
 )  # fmt: skip
 
 

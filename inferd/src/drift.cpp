@@ -1,0 +1,256 @@
+#include "drift.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "json.hpp"
+
+namespace inferd {
+namespace {
+
+constexpr std::size_t kMaxStatistics = 512;
+constexpr std::size_t kMaxBounds = 64;
+constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 53;
+// Of a larger tensor as many elements are looked at, evenly spread.
+constexpr std::size_t kElements = 1024;
+
+constexpr std::string_view kNames[] = {"mean", "deviation", "values", "top", "choice"};
+
+Error malformed(const std::string& what) { return {"drift-malformed", what}; }
+
+bool has_keys(const Json& value, std::initializer_list<const char*> keys) {
+    return value.is_object() && value.size() == keys.size() &&
+           std::all_of(keys.begin(), keys.end(),
+                       [&](const char* key) { return value.contains(key); });
+}
+
+bool is_count(const Json& value) {
+    return value.is_number_unsigned() && value.get<std::uint64_t>() <= kMaxCount;
+}
+
+Status read_histogram(const Json& item, DriftStatistic& statistic) {
+    const auto& bounds = item["bounds"];
+    const auto& counts = item["counts"];
+    if (!bounds.is_array() || bounds.empty() || bounds.size() > kMaxBounds || !counts.is_array() ||
+        counts.size() != bounds.size() + 1) {
+        return malformed("a statistic needs 1 to 64 bounds and one count more");
+    }
+    for (const auto& bound : bounds) {
+        const double value = bound.is_number() ? bound.get<double>() : std::nan("");
+        if (!std::isfinite(value) ||
+            (!statistic.bounds.empty() && value <= statistic.bounds.back())) {
+            return malformed("bounds must be rising numbers");
+        }
+        statistic.bounds.push_back(value);
+    }
+    std::uint64_t total = 0;
+    for (const auto& count : counts) {
+        if (!is_count(count)) return malformed("counts must be whole numbers");
+        statistic.counts.push_back(count.get<std::uint64_t>());
+        total += statistic.counts.back();
+    }
+    if (total == 0) return malformed("a statistic has counted nothing");
+    return std::nullopt;
+}
+
+Result<DriftStatistic> read_statistic(const Json& item, const std::vector<TensorSpec>& inputs,
+                                      const std::vector<TensorSpec>& outputs) {
+    if (!has_keys(item, {"side", "tensor", "statistic", "bounds", "counts"}) ||
+        !item["tensor"].is_string()) {
+        return malformed("a statistic has side, tensor, statistic, bounds and counts");
+    }
+    const bool input = item["side"] == "input";
+    if (!input && item["side"] != "output") return malformed("a side is input or output");
+    const auto kind = std::find_if(std::begin(kNames), std::end(kNames),
+                                   [&](auto name) { return item["statistic"] == name; });
+    if (kind == std::end(kNames)) return malformed("a statistic has an unknown name");
+    const auto& specs = input ? inputs : outputs;
+    const auto name = item["tensor"].get<std::string>();
+    const auto spec = std::find_if(specs.begin(), specs.end(),
+                                   [&](const TensorSpec& each) { return each.name == name; });
+    if (spec == specs.end() || spec->dtype == DType::kText) {
+        return Error{"drift-mismatch", "bundle.json has no numbers called " + name};
+    }
+    DriftStatistic statistic{input,
+                             static_cast<std::size_t>(spec - specs.begin()),
+                             static_cast<StatisticKind>(kind - std::begin(kNames)),
+                             {},
+                             {}};
+    if (auto problem = read_histogram(item, statistic)) return *problem;
+    return statistic;
+}
+
+// One sample's elements of a tensor.
+struct Part {
+    const Tensor& tensor;
+    std::size_t begin;
+    std::size_t size;
+
+    double at(std::size_t i) const { return element(tensor.dtype, tensor.data.data(), begin + i); }
+};
+
+template <typename Function>
+void for_spread(const Part& part, Function function) {
+    const auto step = (part.size + kElements - 1) / kElements;
+    for (std::size_t i = 0; i < part.size; i += step) function(part.at(i));
+}
+
+double mean(const Part& part) {
+    double sum = 0;
+    double count = 0;
+    for_spread(part, [&](double value) {
+        sum += value;
+        ++count;
+    });
+    return sum / count;
+}
+
+double deviation(const Part& part) {
+    const double middle = mean(part);
+    double sum = 0;
+    double count = 0;
+    for_spread(part, [&](double value) {
+        sum += (value - middle) * (value - middle);
+        ++count;
+    });
+    return std::sqrt(sum / count);
+}
+
+// Position and value of the largest element; what is no number is less than all others.
+std::pair<std::size_t, double> largest(const Part& part) {
+    std::pair<std::size_t, double> best{0, -std::numeric_limits<double>::infinity()};
+    for (std::size_t i = 0; i < part.size; ++i) {
+        if (const double value = part.at(i); value > best.second) best = {i, value};
+    }
+    return best;
+}
+
+void count(const DriftStatistic& statistic, std::vector<std::uint64_t>& counts, double value) {
+    const auto& bounds = statistic.bounds;
+    const auto at =
+        std::isnan(value) ? bounds.end() : std::lower_bound(bounds.begin(), bounds.end(), value);
+    ++counts[static_cast<std::size_t>(at - bounds.begin())];
+}
+
+void count_part(const DriftStatistic& statistic, std::vector<std::uint64_t>& counts,
+                const Part& part) {
+    switch (statistic.kind) {
+        case StatisticKind::kMean:
+            return count(statistic, counts, mean(part));
+        case StatisticKind::kDeviation:
+            return count(statistic, counts, deviation(part));
+        case StatisticKind::kValues:
+            return for_spread(part, [&](double value) { count(statistic, counts, value); });
+        case StatisticKind::kTop:
+            return count(statistic, counts, largest(part).second);
+        case StatisticKind::kChoice: {
+            const auto& shape = part.tensor.shape;
+            const auto classes = shape.empty() ? 1 : static_cast<std::size_t>(shape.back());
+            return count(statistic, counts, static_cast<double>(largest(part).first % classes));
+        }
+    }
+}
+
+// The batch is the free first axis of the inputs, of the same size in all.
+std::size_t samples_of(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs) {
+    for (std::size_t i = 0; i < specs.size() && i < inputs.size(); ++i) {
+        if (!specs[i].shape.empty() && specs[i].shape[0] == -1)
+            return static_cast<std::size_t>(inputs[i].shape[0]);
+    }
+    return 1;
+}
+
+std::vector<std::vector<std::uint64_t>> empty_counts(const DriftReference& reference) {
+    std::vector<std::vector<std::uint64_t>> counts;
+    for (const auto& statistic : reference) counts.emplace_back(statistic.counts.size());
+    return counts;
+}
+
+double share(const std::vector<std::uint64_t>& counts, std::size_t bin) {
+    double total = 0;
+    for (const auto each : counts) total += static_cast<double>(each) + 0.5;
+    return (static_cast<double>(counts[bin]) + 0.5) / total;
+}
+
+}  // namespace
+
+std::string_view DriftStatistic::name() const { return kNames[static_cast<std::size_t>(kind)]; }
+
+Result<DriftReference> parse_drift(std::string_view text, const std::vector<TensorSpec>& inputs,
+                                   const std::vector<TensorSpec>& outputs) {
+    const auto json = parse_json(text, 8);
+    if (!json) return malformed(json.error().message);
+    if (!has_keys(*json, {"format", "samples", "statistics"}) || (*json)["format"] != 1U ||
+        !(*json)["format"].is_number_integer() || !is_count((*json)["samples"])) {
+        return malformed("it has format 1, samples and statistics");
+    }
+    const auto& list = (*json)["statistics"];
+    if (!list.is_array() || list.empty() || list.size() > kMaxStatistics) {
+        return malformed("statistics must be a list of 1 to 512");
+    }
+    DriftReference reference;
+    std::set<std::tuple<bool, std::size_t, StatisticKind>> seen;
+    for (const auto& item : list) {
+        auto statistic = read_statistic(item, inputs, outputs);
+        if (!statistic) return statistic.error();
+        if (!seen.emplace(statistic->input, statistic->tensor, statistic->kind).second) {
+            return malformed("a statistic is doubled");
+        }
+        reference.push_back(std::move(*statistic));
+    }
+    return reference;
+}
+
+double stability_index(const std::vector<std::uint64_t>& expected,
+                       const std::vector<std::uint64_t>& actual) {
+    double index = 0;
+    for (std::size_t bin = 0; bin < expected.size(); ++bin) {
+        const double e = share(expected, bin);
+        const double a = share(actual, bin);
+        index += (a - e) * std::log(a / e);
+    }
+    return index;
+}
+
+Drift::Drift(DriftReference reference)
+    : reference_(std::move(reference)),
+      last_(empty_counts(reference_)),
+      counts_(empty_counts(reference_)) {}
+
+void Drift::observe(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs,
+                    const std::vector<Tensor>& outputs) {
+    const auto samples = samples_of(specs, inputs);
+    for (std::size_t i = 0; i < reference_.size(); ++i) {
+        const auto& statistic = reference_[i];
+        const auto& tensor = (statistic.input ? inputs : outputs)[statistic.tensor];
+        const auto elements = tensor.data.size() / info(tensor.dtype).size;
+        const auto each = elements / samples;
+        // What is not divided among the samples is not measured.
+        if (each == 0 || each * samples != elements || tensor.dtype == DType::kText) continue;
+        for (std::size_t n = 0; n < samples; ++n) {
+            count_part(statistic, counts_[i], {tensor, n * each, each});
+        }
+    }
+    samples_ += samples;
+    if (samples_ < kWindow) return;
+    last_ = std::exchange(counts_, empty_counts(reference_));
+    last_samples_ = std::exchange(samples_, 0);
+}
+
+std::vector<double> Drift::indices() const {
+    std::vector<double> result;
+    if (samples() < kLeast) return result;
+    for (std::size_t i = 0; i < reference_.size(); ++i) {
+        auto actual = last_[i];
+        for (std::size_t bin = 0; bin < actual.size(); ++bin) actual[bin] += counts_[i][bin];
+        result.push_back(stability_index(reference_[i].counts, actual));
+    }
+    return result;
+}
+
+}  // namespace inferd
