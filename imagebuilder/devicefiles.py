@@ -49,6 +49,7 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         "metrics": build.manifest.server.metrics,
         **dataclasses.asdict(build.manifest.server.limits),
         "state": device.SERVER_STATE_PATH,
+        **_token(build.manifest.server.token),
         "runtimes": dict(libraries),
         "models": [
             {
@@ -64,6 +65,12 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         ],
         **_verify(build),
     }
+
+
+def _token(token: str | None) -> dict[str, str]:
+    if token is None or token == "none":
+        return {}
+    return {"token_file": device.SERVER_TOKEN_PATH if token == "device" else token}
 
 
 def _delegate(build: Build, model: BuildModel) -> dict[str, str]:

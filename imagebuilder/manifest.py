@@ -71,6 +71,8 @@ class Server(Address):
     metrics: bool
     text: Address
     limits: ServerLimits
+    token: str | None
+    """`device`, `none`, or the path of a file on the device; None: nothing was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,16 @@ def load_manifest(path: Path) -> Manifest:
     return _manifest(file)
 
 
+def open_server(manifest: Manifest) -> Problem | None:
+    """What to warn of: the network reaches inferd, and nobody said whether it wants a token."""
+    server = manifest.server
+    if server.loopback or server.token is not None:
+        return None
+    what = f"{server.listen} lets everybody in the network use the models"
+    hint = "`server.token: device` has the device make a token, `none` says that this is meant"
+    return manifest.file.problem(("server", "listen"), what, hint)
+
+
 def _manifest(file: YamlFile) -> Manifest:
     data, folder = file.data, file.path.parent
     yocto, debian = data.get("yocto", {}), data.get("debian", {})
@@ -198,6 +210,7 @@ def _manifest(file: YamlFile) -> Manifest:
                 server.get("connections", 256),
                 server.get("deadline_ms", 10000),
             ),
+            server.get("token"),
         ),
         image=_image(data.get("image", {}), data["name"], folder),
         kernel=_kernel(data.get("kernel", {}), folder),

@@ -31,3 +31,19 @@ def test_comes_back_after_a_kill(host, inferd):
         time.sleep(0.2)
     assert server_pid(host) != before
     assert api.request(inferd, "GET", "/v2/health/ready").status == 200
+
+
+def test_a_token_is_needed_where_it_is_asked_for(host, inferd):
+    if not inferd.api_token:
+        assert "token_file" not in host.file(device.SERVER_CONFIG_PATH).content_string
+        return
+    assert len(inferd.api_token) >= 16
+    assert api.request(inferd, "GET", "/v2", token="wrong").status == 401
+    assert api.request(inferd, "GET", "/metrics", token="").status == 401
+    assert api.request(inferd, "GET", "/v2").status == 200
+    path = host.check_output(
+        f'sed -n \'s/.*"token_file": "\\(.*\\)".*/\\1/p\' {device.SERVER_CONFIG_PATH}'
+    )
+    if path == device.SERVER_TOKEN_PATH:
+        assert host.file(path).user == device.SERVER_USER
+        assert host.file(path).mode == 0o400

@@ -31,6 +31,8 @@ $models
 server:
   # 127.0.0.1 keeps the API on the device; 0.0.0.0 opens it to the network.
   listen: "127.0.0.1:8080"
+  # What clients must show: `device` has the device make a token at its first start.
+  # token: device
   metrics: true
 
 # image:

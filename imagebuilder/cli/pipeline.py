@@ -21,7 +21,7 @@ from imagebuilder.errors import Problem, UserError
 from imagebuilder.executor import execute
 from imagebuilder.fetch.debian import Archive, GoneError, find_mirrors
 from imagebuilder.lock import Lock, lock_path, read_lock, write_lock
-from imagebuilder.manifest import Manifest
+from imagebuilder.manifest import Manifest, open_server
 from imagebuilder.models.build import pins, seal_models
 from imagebuilder.plan import Plan
 from imagebuilder.resolve import Build, Choice, choose_models
@@ -52,6 +52,8 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
     manifest = app.manifest(path)
     catalog = app.catalog(manifest)
     problems: list[Problem] = []
+    if (warning := open_server(manifest)) is not None:
+        app.log.warning(str(warning))
     found = None
     name = machine or manifest.machine
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagebuilder.errors import BuildError
@@ -21,17 +22,23 @@ class Response:
     body: bytes
 
 
-def request(target: Reachable, method: str, path: str, body: bytes = b"") -> Response:
-    """Send one request to the target's server; `BuildError` when none answers."""
+def request(
+    target: Reachable, method: str, path: str, body: bytes = b"", *, token: str | None = None
+) -> Response:
+    """Send one request, with the target's token; `BuildError` when none answers."""
+    token = target.api_token if token is None else token
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     if target.api_port is not None:
-        return _forwarded(target.api_port, method, path, body)
-    return _inside(target, method, path, body)
+        return _forwarded(target.api_port, method, path, body, headers)
+    return _inside(target, method, path, body, headers)
 
 
-def _forwarded(port: int, method: str, path: str, body: bytes) -> Response:
+def _forwarded(
+    port: int, method: str, path: str, body: bytes, headers: Mapping[str, str]
+) -> Response:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
-        connection.request(method, path, body or None)
+        connection.request(method, path, body or None, dict(headers))
         answer = connection.getresponse()
         return Response(answer.status, answer.read())
     except (OSError, http.client.HTTPException) as error:
@@ -40,11 +47,14 @@ def _forwarded(port: int, method: str, path: str, body: bytes) -> Response:
         connection.close()
 
 
-def _inside(target: Reachable, method: str, path: str, body: bytes) -> Response:
+def _inside(
+    target: Reachable, method: str, path: str, body: bytes, headers: Mapping[str, str]
+) -> Response:
     """The same through `nc` on the target, for a server that only listens on loopback."""
     port = target.artifacts.listen.rpartition(":")[2]
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{more}"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     text = shlex.quote(head + body.decode())

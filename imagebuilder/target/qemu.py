@@ -14,8 +14,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from imagebuilder import device
 from imagebuilder.artifact import Artifacts
 from imagebuilder.catalog.machine import Qemu
 from imagebuilder.errors import BuildError, UserError
@@ -118,6 +120,13 @@ class Running:
             return self._transport.run(command, timeout)
         except BuildError as error:
             raise self._fail(str(error)) from error
+
+    @cached_property
+    def api_token(self) -> str:
+        """What inferd wants its clients to show; empty where it wants nothing."""
+        find = f'sed -n \'s/.*"token_file": "\\(.*\\)".*/\\1/p\' {device.SERVER_CONFIG_PATH}'
+        done = self.run(f'file=$({find}); [ -z "$file" ] || head -n 1 "$file"')
+        return done.stdout.decode().strip()
 
     def wait_ready(self, timeout: float = BOOT_TIMEOUT, stage: str = "ready") -> None:
         """Wait for the server's first answer, or for an earlier stage of `device.STAGES`.

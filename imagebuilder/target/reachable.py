@@ -20,6 +20,10 @@ class Reachable(Protocol):
         """Leads to inferd."""
 
     @property
+    def api_token(self) -> str:
+        """What inferd wants its clients to show; empty where it wants nothing."""
+
+    @property
     def text_port(self) -> int | None:
         """Leads to llama-server."""
 

@@ -58,6 +58,11 @@ class Target:
         return self.running.api_port
 
     @property
+    def api_token(self) -> str:
+        """What inferd wants its clients to show; empty where it wants nothing."""
+        return self.running.api_token
+
+    @property
     def text_port(self) -> int | None:
         """Port of this host that leads to llama-server, or None."""
         return self.running.text_port

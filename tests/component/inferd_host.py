@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,14 @@ ENVIRONMENT = {
 
 def build() -> Path:
     """The folder of the host build; skips with the reason when this host cannot build it."""
+    check_tools()
+    folder = build_folder("inferd")
+    compile_into(folder, {"INFERD_SANITIZE": "ON"}, "all")
+    return folder
+
+
+def check_tools() -> None:
+    """Skip with the reason when this host cannot build inferd."""
     tools = [name for name in ("g++", "cmake", "ninja") if shutil.which(name) is None]
     roots = [Path("/usr/include"), *Path("/usr/include").glob("*-linux-gnu*")]
     missing = tools + [
@@ -55,19 +63,25 @@ def build() -> Path:
     ]
     if missing:
         pytest.skip(f"not run: {', '.join(missing)} is not installed")
-    # Checkouts share the cache, not the build.
+
+
+def build_folder(kind: str) -> Path:
+    """Where a kind of build is kept: checkouts share the cache, not the build."""
     checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
-    folder = default_cache().root / "tests" / f"inferd-{checkout}"
-    settings = {
+    return default_cache().root / "tests" / f"{kind}-{checkout}"
+
+
+def compile_into(folder: Path, settings: Mapping[str, str], target: str) -> None:
+    """Configure and build a target of inferd, with its tests."""
+    all_settings = {
         "CMAKE_BUILD_TYPE": "RelWithDebInfo",
         "INFERD_TESTS": "ON",
-        "INFERD_SANITIZE": "ON",
         "INFERD_ONNXRUNTIME_INCLUDE": str(runtime_header()),
+        **settings,
     }
-    words = [f"-D{key}={value}" for key, value in settings.items()]
+    words = [f"-D{key}={value}" for key, value in all_settings.items()]
     _run("cmake", "-S", ROOT / "inferd", "-B", folder, "-G", "Ninja", *words)
-    _run("cmake", "--build", folder)
-    return folder
+    _run("cmake", "--build", folder, "--target", target)
 
 
 def _run(*argv: str | Path) -> None:

@@ -46,7 +46,7 @@ def test_the_units_and_the_fuzz_corpora(inferd_build: Path) -> None:
     words = ["ctest", "--output-on-failure", "--test-dir", str(inferd_build)]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
-    assert "100% tests passed, 0 tests failed out of 4" in result.stdout
+    assert "100% tests passed, 0 tests failed out of 7" in result.stdout
 
 
 def test_help_and_version(inferd: Inferd) -> None:

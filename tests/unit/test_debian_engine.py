@@ -343,3 +343,13 @@ def test_licenses_are_read_from_copyright_files() -> None:
     text = "Format: https://x/\n\nFiles: *\nLicense: MIT\n\nLicense:  GPL-2+ \n text\n"
     assert licenses.parse_copyright(text) == ["GPL-2+", "MIT"]
     assert licenses.parse_copyright("This is free software.") == []
+
+
+@pytest.mark.parametrize(
+    ("token", "path"),
+    [("", None), ("token: none", None), ("token: device", "/data/credentials/inferd"),
+     ("token: /data/own", "/data/own")],
+)  # fmt: skip
+def test_the_file_of_the_token(tmp_path: Path, token: str, path: str | None) -> None:
+    build = make_build(tmp_path, "qemuarm64", f"server: {{{token}}}\n")
+    assert server_config(build, {}).get("token_file") == path

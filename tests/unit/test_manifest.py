@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.errors import UserError
-from imagebuilder.manifest import Manifest, ServerLimits, load_manifest
+from imagebuilder.manifest import Manifest, ServerLimits, load_manifest, open_server
 
 GOOD = """\
 format: 1
@@ -105,6 +105,8 @@ def test_all_problems_at_once_with_places_and_hints(tmp_path: Path) -> None:
          "server.listen: 70000 is not a port: 1 to 65535"),
         ("models: [{bundle: a}]\nkernel: {command_line: ['a b']}",
          'kernel.command_line[0]: "a b" is not one printable ASCII word'),
+        ("models: [{bundle: a}]\nserver: {token: secret}",
+         'server.token: "secret" is not `device`, `none` or the path of a file on the device'),
     ],
 )  # fmt: skip
 def test_bad_values(tmp_path: Path, line: str, message: str) -> None:
@@ -135,3 +137,28 @@ def test_paths_must_be_files_below_the_manifest(tmp_path: Path) -> None:
         f"image.files[3].source: link leads out of the manifest's folder, to {tmp_path}/secret\n"
         "  hint: copy the file there",
     ]
+
+
+@pytest.mark.parametrize(
+    ("server", "warned"),
+    [
+        ("{}", False),
+        ("{listen: 'localhost:80'}", False),
+        ("{listen: '0.0.0.0:80'}", True),
+        ("{listen: '192.0.2.1:80', token: none}", False),
+        ("{listen: '0.0.0.0:80', token: device}", False),
+        ("{listen: '0.0.0.0:80', token: /data/own}", False),
+    ],
+)
+def test_a_server_open_to_all_is_warned_of(tmp_path: Path, server: str, warned: bool) -> None:
+    warning = open_server(load(tmp_path, f"{GOOD}server: {server}\n"))
+    assert (warning is not None) == warned
+
+
+def test_the_warning_has_a_place_and_a_hint(tmp_path: Path) -> None:
+    warning = str(open_server(load(tmp_path, f"{GOOD}server:\n  listen: '0.0.0.0:80'\n")))
+    assert warning.replace(f"{tmp_path}/", "") == (
+        "firmware.yaml:8:3: server.listen: 0.0.0.0:80 lets everybody in the network use"
+        " the models\n"
+        "  hint: `server.token: device` has the device make a token, `none` says that this is meant"
+    )

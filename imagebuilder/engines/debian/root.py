@@ -40,6 +40,7 @@ SCRIPTS = {
     "rc": "recipes-core/imagebuilder-init/files/rc",
     "announce": "recipes-core/imagebuilder-init/files/announce",
     "udhcpc": "recipes-core/imagebuilder-init/files/udhcpc",
+    "credential": "recipes-inference/inferd/files/credential",
     "serve": "recipes-inference/inferd/files/serve",
     "serve-text": "recipes-runtimes/llama-cpp/files/serve-text",
     "agent": "recipes-core/imagebuilder-agent/files/agent",
@@ -109,8 +110,11 @@ def _add_configuration(tree: Tree, build: Build) -> None:
     if serves(build, TEXT_SERVER):
         tree.file(device.TEXT_CONFIG_PATH, text_config(build))
     tree.file(device.IMAGE_PATH, json_text(image_info(build)))
+    left_out = {"serve", "serve-text"} - set(config.serve_scripts(build))
+    if "serve" in left_out:
+        left_out.add("credential")
     for name in SCRIPTS:
-        if not name.startswith("serve") or name in config.serve_scripts(build):
+        if name not in left_out:
             tree.file(f"{LIBEXEC}/{name}", script(name), 0o755)
 
 

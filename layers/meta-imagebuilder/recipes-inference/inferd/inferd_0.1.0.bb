@@ -16,6 +16,7 @@ IMAGEBUILDER_INFERD_SHA256 ??= ""
 inherit local_archive
 
 SRC_URI += "\
+    file://credential \
     file://inferd.service \
     file://inittab \
     file://serve \
@@ -38,6 +39,7 @@ SYSTEMD_SERVICE:${PN} = "inferd.service"
 INFERD_FILES = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
 do_install:append() {
+    install -D -m 0755 ${INFERD_FILES}/credential ${D}${libexecdir}/imagebuilder/credential
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -D -m 0644 ${INFERD_FILES}/inferd.service ${D}${systemd_system_unitdir}/inferd.service
     else
