@@ -54,6 +54,7 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         "models": [
             {
                 "bundle": f"{device.MODELS_PATH}/{model.request.bundle}",
+                "name": model.bundle.description.name,
                 "device": model.request.device,
                 "fallback": model.request.fallback,
                 **_delegate(build, model),

@@ -17,6 +17,10 @@ from imagebuilder.yamlfile import dotted, read_schema
 MAX_BYTES = 64 << 20
 
 
+class LockUnfit(UserError):
+    """The lock does not have, or has otherwise, what a build is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerPin:
     """A Yocto layer's repository and full commit."""
@@ -27,11 +31,15 @@ class LayerPin:
 
 @dataclass(frozen=True, slots=True)
 class ModelPin:
-    """A sealed bundle by digest (`sha256:...`), and the SHA-256 of the model it was made from."""
+    """A sealed bundle by digest (`sha256:...`), and the SHA-256 of the model it was made from.
+
+    `definition` is the SHA-256 over all files of the model's folder that decide the bundle.
+    """
 
     version: str
     bundle: str
     source_sha256: str
+    definition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ def read_lock(path: Path) -> Lock:
         return Lock()
     except OSError as error:
         raise UserError(Problem(f"cannot read: {error.strerror}", Location(path))) from error
-    hint = "remove it, or run `imagebuilder lock --update`"
+    hint = "remove it and run `imagebuilder lock`"
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -31,6 +31,7 @@ from imagebuilder.yamlfile import dotted, read_schema
 
 MAX_DESCRIPTION = 1 << 20
 MAX_DEPTH = 32
+MAX_SIGNATURE = 1024
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.sig"
 
@@ -56,6 +57,9 @@ def read_bundle(folder: Path) -> SealedBundle:
             read_drift(folder / bundle.description.drift["file"], bundle.description)
     except BundleError as error:
         raise BundleError(error.code, error.what, str(folder)) from error
+    except OSError as error:
+        what = f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
+        raise BundleError("missing-file", what, str(folder)) from error
     return bundle
 
 
@@ -68,6 +72,34 @@ def bundle_files(bundle: SealedBundle, *, signed: bool) -> dict[str, Path]:
     """File name → file of all that a device gets, sorted; the signature only where it is asked."""
     names = sorted({*bundle.description.files, MANIFEST, *((SIGNATURE,) if signed else ())})
     return {name: bundle.folder / name for name in names}
+
+
+def read_files(bundle: SealedBundle, *, signed: bool) -> dict[str, bytes]:
+    """File name → bytes of all that a device gets, sorted.
+
+    Raises `BundleError` when a file is not the one that the bundle's digest stands for.
+    """
+    wanted = {name: entry.sha256 for name, entry in bundle.description.files.items()}
+    wanted[MANIFEST] = bundle.digest.removeprefix("sha256:")
+    files = {name: path.read_bytes() for name, path in bundle_files(bundle, signed=signed).items()}
+    for name, sha256 in wanted.items():
+        if hashlib.sha256(files[name]).hexdigest() != sha256:
+            raise BundleError("digest-mismatch", f"{name} is another file", str(bundle.folder))
+    return files
+
+
+def read_signature(folder: Path) -> bytes:
+    """The bytes of `bundle.sig`; `BundleError` bad-signature if it is no small regular file."""
+    path = folder / SIGNATURE
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError("bad-signature", "no regular file bundle.sig")
+        if status.st_size > MAX_SIGNATURE:
+            raise BundleError("bad-signature", "bundle.sig is over 1 KiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError("bad-signature", "no regular file bundle.sig") from error
 
 
 def _open(folder: Path, *, strict: bool) -> SealedBundle:

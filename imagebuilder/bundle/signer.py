@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from imagebuilder.bundle.errors import BundleError
-from imagebuilder.bundle.reader import MANIFEST, SIGNATURE, SealedBundle
+from imagebuilder.bundle.reader import MANIFEST, SealedBundle, read_signature
 from imagebuilder.errors import UserError
-from imagebuilder.state import write_if_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +96,12 @@ def signature_line(signer: Signer, manifest: bytes) -> bytes:
     return base64.b64encode(signer.sign(manifest)) + b"\n"
 
 
-def sign_bundle(signer: Signer, bundle: SealedBundle) -> None:
-    """Write `bundle.sig` beside the bundle's description; its digest stays the same."""
-    manifest = (bundle.folder / MANIFEST).read_bytes()
-    write_if_changed(bundle.folder / SIGNATURE, signature_line(signer, manifest))
-
-
 def check_trust(bundle: SealedBundle, trust: Trust) -> None:
     """`BundleError` unless the bundle is one that is trusted."""
-    try:
-        line = (bundle.folder / SIGNATURE).read_bytes()
-    except OSError as error:
-        raise BundleError("bad-signature", "no regular file bundle.sig") from error
-    check_signature(line, (bundle.folder / MANIFEST).read_bytes(), trust.public_key)
+    manifest = (bundle.folder / MANIFEST).read_bytes()
+    if f"sha256:{hashlib.sha256(manifest).hexdigest()}" != bundle.digest:
+        raise BundleError("wrong-signature", "bundle.json was changed since it was read")
+    check_signature(read_signature(bundle.folder), manifest, trust.public_key)
     version = bundle.description.rollback_version
     if version < trust.minimum_version:
         what = f"rollback_version is {version}, the least is {trust.minimum_version}"
@@ -122,7 +115,7 @@ def check_signature(line: bytes, manifest: bytes, public_key: bytes) -> None:
 
     try:
         signature = base64.b64decode(line.removesuffix(b"\n"), validate=True)
-        if len(signature) != 64 or base64.b64encode(signature) != line.removesuffix(b"\n"):
+        if len(signature) != 64 or base64.b64encode(signature) + b"\n" != line:
             raise ValueError("not canonical")
     except (ValueError, binascii.Error) as error:
         raise BundleError("bad-signature", "bundle.sig is no base64 of 64 bytes") from error

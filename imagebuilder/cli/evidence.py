@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagebuilder.artifact import FILE_NAME, Artifacts, read_artifacts
-from imagebuilder.bundle.reader import SealedBundle, read_bundle
+from imagebuilder.artifact import FILE_NAME, Artifacts, ImageModel, read_artifacts
+from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.bundle.store import find_bundle
 from imagebuilder.cli.inspect import contents
 from imagebuilder.cli.pipeline import Asked
 from imagebuilder.errors import UserError
@@ -33,7 +34,7 @@ def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
     artifacts = read_artifacts(folder)
     path = lock_path(asked.manifest.file.path)
     lock = read_lock(path)
-    bundles = [read_bundle(cache.bundle(model.digest)) for model in artifacts.models]
+    bundles = [_bundle(asked, model, cache) for model in artifacts.models]
     for bundle in bundles:
         pin = lock.models.get(bundle.description.name)
         if pin is None or pin.bundle != bundle.digest:
@@ -46,6 +47,15 @@ def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
     materials = Materials(artifacts, packages, bundles, lock.data)
     text = json.dumps(sbom(materials, _now()), indent=2, sort_keys=True) + "\n"
     return Evidence({**files, SBOM: text.encode()})
+
+
+def _bundle(asked: Asked, model: ImageModel, cache: Cache) -> SealedBundle:
+    found = find_bundle(model.name, model.digest, (asked.sealed, cache))
+    if found is None:
+        raise UserError(
+            f"{model.name} {model.digest} is neither in {asked.sealed} nor in the cache"
+        )
+    return found
 
 
 def _files(

@@ -9,13 +9,12 @@ import click
 
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import locked_option
-from imagebuilder.cli.pipeline import Asked, ask, output_folder, resolve, save_lock
+from imagebuilder.cli.pipeline import Asked, ask, output_folder, resolve, save_lock, seal_models
 from imagebuilder.engines.yocto.pins import lock_layers
 from imagebuilder.engines.yocto.steps import PROJECT, ingredients
 from imagebuilder.kasproject.folder import repository_prefix, write_project
 from imagebuilder.kasproject.project import fragment_files, project_files
 from imagebuilder.lock import lock_path, read_lock
-from imagebuilder.models.build import seal_models
 from imagebuilder.resolve import Build
 
 
@@ -56,7 +55,6 @@ def command(
 def decide_layers(app: App, asked: Asked, *, locked: bool) -> Build:
     """Seal the bundles, resolve, and pin the layers; needs no package archive."""
     lock = read_lock(lock_path(asked.manifest.file.path))
-    bundles = seal_models(asked.sources, app.fetcher, locked=lock.models, strict=locked)
-    build = resolve(asked, bundles, lock)
+    build = resolve(asked, seal_models(app, asked, lock, locked=locked), lock)
     layers = lock_layers(build, update=False, strict=locked)
     return dataclasses.replace(build, lock=dataclasses.replace(build.lock, layers=layers))

@@ -10,7 +10,7 @@ from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option
 from imagebuilder.cli.pipeline import ask, decide, save_lock
 from imagebuilder.errors import BuildError
-from imagebuilder.lock import lock_path, read_lock
+from imagebuilder.lock import LockUnfit, lock_path
 
 
 @click.command()
@@ -27,13 +27,17 @@ def command(
     if check and update:
         raise click.UsageError("--check and --update exclude each other")
     asked = ask(app, manifest, machine, engine)
-    build, _ = decide(app, asked, update=update)
     path = lock_path(asked.manifest.file.path)
     if check:
-        if read_lock(path) != build.lock:
-            raise BuildError(f"{path}: does not fit the manifest", hint="run `imagebuilder lock`")
+        try:
+            decide(app, asked, locked=True)
+        except LockUnfit as error:
+            reasons = [str(problem) for problem in error.problems]
+            raise BuildError(f"{path}: does not fit the manifest", details=reasons) from error
         app.log.info(f"{path}: fits")
-    elif save_lock(build):
+        return
+    build, _ = decide(app, asked, update=update)
+    if save_lock(build):
         app.log.info(f"wrote {path}")
     else:
         app.log.info(f"{path}: unchanged")

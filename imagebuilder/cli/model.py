@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
-from imagebuilder.bundle.signer import read_file_key, sign_bundle
+from imagebuilder.bundle.signer import read_file_key
+from imagebuilder.bundle.store import export_bundle
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
@@ -50,21 +51,28 @@ def inspect(app: App, model: Path, machine: str | None) -> None:
     "--sign",
     type=click.Path(path_type=Path),
     metavar="KEY",
-    help="Sign the bundles with the Ed25519 private key of this PEM file.",
+    help="Sign the copies in --output with the Ed25519 private key of this PEM file.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Copy the sealed bundles to FOLDER/NAME; a build takes them from `sealed` beside its "
+    "manifest.",
 )
 @click.pass_obj
-def build(app: App, models: tuple[str, ...], sign: Path | None) -> None:
+def build(app: App, models: tuple[str, ...], sign: Path | None, output: Path | None) -> None:
     """Optimize, evaluate and seal MODELS: names, or folders with a bundle.yaml."""
+    if sign is not None and output is None:
+        raise click.UsageError("--sign needs --output: a signature is a project's, not the cache's")
     signer = None if sign is None else read_file_key(sign)
     sources = [_source(app, model) for model in models]
     bundles = [build_bundle(source, app.fetcher) for source in sources]
-    if signer is not None:
-        for bundle in bundles:
-            sign_bundle(signer, bundle)
     rows = [_score_row(source, bundle) for source, bundle in zip(sources, bundles, strict=True)]
     app.log.table(("model", "metric", "before", "after", "samples", "size", "digest"), rows)
     for bundle in bundles:
-        app.log.info(f"{bundle.description.name}: {bundle.folder}")
+        folder = bundle.folder if output is None else export_bundle(bundle, output, signer)
+        app.log.info(f"{bundle.description.name}: {folder}")
 
 
 def _source(app: App, model: str) -> BundleSource:

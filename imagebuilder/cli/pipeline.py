@@ -11,6 +11,7 @@ from pathlib import Path
 from imagebuilder.artifact import Artifacts
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.bundle.signer import Trust, check_trust, read_public_key
+from imagebuilder.bundle.store import SEALED
 from imagebuilder.catalog import Catalog
 from imagebuilder.catalog.bundle_source import BundleSource
 from imagebuilder.catalog.machine import Machine
@@ -20,9 +21,9 @@ from imagebuilder.engines import load_engine
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.executor import execute
 from imagebuilder.fetch.debian import Archive, GoneError, find_mirrors
-from imagebuilder.lock import Lock, lock_path, read_lock, write_lock
+from imagebuilder.lock import Lock, LockUnfit, lock_path, read_lock, write_lock
 from imagebuilder.manifest import Manifest, open_server
-from imagebuilder.models.build import pins, seal_models
+from imagebuilder.models.build import fresh_bundle, locked_bundle, pins
 from imagebuilder.plan import Plan
 from imagebuilder.resolve import Build, Choice, choose_models
 from imagebuilder.yamlfile import Key
@@ -39,6 +40,11 @@ class Asked:
     engine: str
     series: Series | None
     trust: Trust | None = None
+
+    @property
+    def sealed(self) -> Path:
+        """The project's own folder of sealed bundles; it need not be there."""
+        return self.manifest.folder / SEALED
 
     @property
     def choice(self) -> Choice:
@@ -102,7 +108,8 @@ def _untrusted(asked: Asked, bundles: Sequence[SealedBundle]) -> Iterator[Proble
             check_trust(bundle, asked.trust)
         except UserError as error:
             what = error.problems[0].what
-            hint = f"imagebuilder model build {bundle.description.name} --sign PRIVATE-KEY"
+            name = bundle.description.name
+            hint = f"imagebuilder model build {name} --sign PRIVATE-KEY --output {SEALED}"
             yield asked.manifest.problem(("models", index, "bundle"), what, hint)
 
 
@@ -114,12 +121,37 @@ def decide(
     Raises `UserError` or `BuildError`.
     """
     lock = read_lock(lock_path(asked.manifest.file.path))
-    bundles = seal_models(asked.sources, app.fetcher, locked=lock.models, strict=locked)
-    build = resolve(asked, bundles, lock)
+    build = resolve(asked, seal_models(app, asked, lock, locked=locked), lock)
     archive = Archive(app.fetcher, partial(find_mirrors, app.mirror, app.snapshot))
     engine = load_engine(asked.engine)
-    lock = engine.lock(build, archive, update=update, strict=locked)
-    return dataclasses.replace(build, lock=lock), archive
+    complete = engine.lock(build, archive, update=update, strict=locked)
+    if locked and complete != lock:
+        raise LockUnfit("the lock does not have all that is built", hint="run `imagebuilder lock`")
+    return dataclasses.replace(build, lock=complete), archive
+
+
+def seal_models(app: App, asked: Asked, lock: Lock, *, locked: bool) -> tuple[SealedBundle, ...]:
+    """The sealed bundle of each model; those of the lock when `locked`, else the source's.
+
+    Raises `BuildError`, or `UserError` with all problems: a `LockUnfit` if only the lock is wrong.
+    """
+    bundles, problems, unfit = [], list[Problem](), True
+    for index, source in enumerate(asked.sources):
+        try:
+            pin = lock.models.get(source.name)
+            bundles.append(
+                locked_bundle(source, app.fetcher, pin, asked.sealed)
+                if locked
+                else fresh_bundle(source, app.fetcher, asked.sealed)
+            )
+        except UserError as error:
+            key = ("models", index, "bundle")
+            unfit = unfit and isinstance(error, LockUnfit)
+            problems += [p if p.location else asked.manifest.problem(key, p.what, p.hint)
+                         for p in error.problems]  # fmt: skip
+    if problems:
+        raise LockUnfit(*problems) if unfit else UserError(*problems)
+    return tuple(bundles)
 
 
 def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from imagebuilder.bundle.reader import SealedBundle, open_bundle
+from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.bundle.store import find_bundle
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option
 from imagebuilder.cli.pipeline import Asked, ask, resolve
@@ -44,8 +45,8 @@ def _sealed(app: App, asked: Asked) -> list[SealedBundle]:
         pin = pins.get(source.name)
         if pin is None or pin.version != source.version:
             continue
-        try:
-            found.append(open_bundle(app.fetcher.cache.bundle(pin.bundle)))
-        except UserError:
-            continue
+        places = (asked.sealed, app.fetcher.cache)
+        bundle = find_bundle(source.name, pin.bundle, places, verify=False)
+        if bundle is not None:
+            found.append(bundle)
     return found

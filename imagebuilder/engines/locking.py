@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imagebuilder.errors import UserError
 from imagebuilder.fetch.debian import Archive, UnknownPackage
 from imagebuilder.hosttools import host_arch
-from imagebuilder.lock import Lock
+from imagebuilder.lock import Lock, LockUnfit
 from imagebuilder.package import PackageSet
 from imagebuilder.resolve import Build
 
@@ -54,14 +54,14 @@ def lock_packages(
 ) -> Lock:
     """The lock with a set for each request; a set that fits its request is kept.
 
-    Raises `UserError` when `strict` and one does not fit.
+    Raises `LockUnfit` when `strict` and one does not fit.
     """
     lock = build.lock
     for request in requests:
         if fits(_find(lock, request), request) and not update:
             continue
         if strict:
-            raise UserError(
+            raise LockUnfit(
                 f"the lock has no packages for {request.role} of {build.machine.name}",
                 hint="run `imagebuilder lock`",
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuilder.bundle.reader import bundle_files
+from imagebuilder.bundle.reader import read_files
 from imagebuilder.catalog.series import Series
 from imagebuilder.devicefiles import (
     SERVER,
@@ -112,8 +112,7 @@ def _bundle(model: BuildModel, signed: bool) -> dict[str, bytes]:
         sha256=model.bundle.digest.removeprefix("sha256:"),
     )
     folder = f"recipes-models/{recipe}"
-    paths = bundle_files(model.bundle, signed=signed)
-    files = {name: path.read_bytes() for name, path in paths.items()}
+    files = read_files(model.bundle, signed=signed)
     return {
         f"{folder}/{recipe}_{names.recipe_version(version)}.bb": text.encode(),
         f"{folder}/files/{top}.tar": tarball(top, files),

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagebuilder import __version__
-from imagebuilder.bundle.reader import SealedBundle, open_bundle, read_bundle
+from imagebuilder.bundle.reader import SealedBundle, open_bundle
+from imagebuilder.bundle.store import find_bundle, keep_bundle
 from imagebuilder.catalog.bundle_source import BundleSource
 from imagebuilder.catalog.optimization import FixShapes, Quantize, Requantize, show_score
-from imagebuilder.errors import BuildError, UserError
+from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
-from imagebuilder.lock import ModelPin
+from imagebuilder.lock import LockUnfit, ModelPin
 from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.llamacpp import unpack_llamacpp
 from imagebuilder.models.seal_text import inspect_source, seal_text
 from imagebuilder.models.sessions import missing
 from imagebuilder.models.steps.requantize import Requantized, requantize
-from imagebuilder.source import Source
+from imagebuilder.source import PathSource, Source
 from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
 
@@ -39,37 +40,56 @@ REVISION = "4"
 """Raised when the same inputs would give another bundle."""
 
 
-def seal_models(
-    sources: Sequence[BundleSource],
-    fetcher: Fetcher,
-    *,
-    locked: Mapping[str, ModelPin],
-    strict: bool,
-) -> tuple[SealedBundle, ...]:
-    """The sealed bundle of each source.
-
-    A bundle that is locked and in the cache is used as it is: it is sealed once. With `strict` a
-    rebuilt bundle must have the locked digest. Raises `UserError` or `BuildError`.
-    """
-    return tuple(_seal_one(source, fetcher, locked.get(source.name), strict) for source in sources)
-
-
-def _seal_one(
-    source: BundleSource, fetcher: Fetcher, pin: ModelPin | None, strict: bool
+def locked_bundle(
+    source: BundleSource, fetcher: Fetcher, pin: ModelPin | None, sealed: Path
 ) -> SealedBundle:
-    if strict and pin is None:
-        raise UserError(f"the lock has no {source.name}", hint="run `imagebuilder lock`")
-    if pin is not None and strict:
-        folder = fetcher.cache.bundle(pin.bundle)
-        if (folder / "bundle.json").is_file():
-            return read_bundle(folder)
+    """The bundle that a lock pins, from the project's folder `sealed` or the cache.
+
+    It is sealed once: what was measured on a host is never made again on another. Only a language
+    model that is left as it is may be sealed here. Raises `LockUnfit` or `UserError`.
+    """
+    name = source.name
+    if pin is None:
+        raise LockUnfit(f"the lock has no {name}", hint="run `imagebuilder lock`")
+    if pin.definition != definition(source):
+        what = f"{name} was changed since it was locked"
+        raise LockUnfit(what, hint="run `imagebuilder lock`, or take the change back")
+    found = find_bundle(name, pin.bundle, (sealed, fetcher.cache))
+    if found is None and source.text_checks and not source.optimize:
+        built = build_bundle(source, fetcher)
+        found = built if built.digest == pin.bundle else None
+    if found is None:
+        what = f"the lock pins {name} {pin.bundle}, which is neither in {sealed} nor in the cache"
+        hint = (f"a locked build never quantizes: bring {sealed / name} from the host that sealed "
+                f"it (`imagebuilder model build {name} --output {sealed.name}`), or seal and lock "
+                "it anew (`imagebuilder lock`)")  # fmt: skip
+        raise UserError(what, hint=hint)
+    keep_bundle(found, fetcher.cache)
+    return found
+
+
+def fresh_bundle(source: BundleSource, fetcher: Fetcher, sealed: Path) -> SealedBundle:
+    """The bundle that the source gives; the copy in `sealed` if that is the same one."""
     bundle = build_bundle(source, fetcher)
-    if pin is not None and strict and bundle.digest != pin.bundle:
-        raise BuildError(
-            f"{source.name}: the lock wants {pin.bundle}, this host builds {bundle.digest}",
-            hint="copy the sealed bundle into the cache, since INT8 results depend on the host",
-        )
-    return bundle
+    return find_bundle(source.name, bundle.digest, (sealed, fetcher.cache), verify=False) or bundle
+
+
+def definition(source: BundleSource) -> str:
+    """SHA-256 over the files of the bundle's folder that decide it, the same on every host."""
+    parts = [source.source, *_materials(source).values()]
+    local = [source.folder / part.path for part in parts if isinstance(part, PathSource)]
+    files = [*_own_files(source), *local]
+    digests = {str(path.relative_to(source.folder)): sha256_file(path)
+               for path in files if path.is_file()}  # fmt: skip
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _own_files(source: BundleSource) -> tuple[Path, ...]:
+    own = (source.file.path, source.data.recipe if source.data else None, source.labels,
+           source.license_file, *(check.file for check in source.text_checks),
+           *(source.folder / step.text for step in source.optimize
+             if isinstance(step, Requantize)))  # fmt: skip
+    return tuple(path for path in own if path is not None)
 
 
 def build_bundle(source: BundleSource, fetcher: Fetcher) -> SealedBundle:
@@ -127,24 +147,22 @@ def _materials(source: BundleSource) -> Mapping[str, Source]:
 
 def _known(cache: Cache, record: Path) -> SealedBundle | None:
     try:
-        return open_bundle(cache.bundle(record.read_text().strip()))
+        digest = record.read_text().strip()
+        found = open_bundle(cache.bundle(digest))
+        return found if found.digest == digest else None
     except (OSError, UserError):
         return None
 
 
 def fingerprint(source: BundleSource, model: Path, files: Mapping[str, Path]) -> str:
     """Digest of everything that decides the bundle: definitions, files, tool versions."""
-    own = [source.file.path, source.data.recipe if source.data else None, source.labels,
-           source.license_file, *(check.file for check in source.text_checks),
-           *(source.folder / step.text for step in source.optimize
-             if isinstance(step, Requantize))]  # fmt: skip
     tools = () if source.text_checks else TOOLS.get(model_format(model), TOOLS["onnx"])
     try:
         versions = {name: metadata.version(name) for name in tools}
     except metadata.PackageNotFoundError as error:
         raise missing(str(error.name)) from error
     parts = {
-        "own": [sha256_file(path) for path in own if path is not None],
+        "own": [sha256_file(path) for path in _own_files(source)],
         "model": sha256_file(model),
         "files": {name: sha256_file(path) for name, path in files.items()},
         "tools": {**versions, "imagebuilder": __version__, "revision": REVISION},
@@ -253,13 +271,22 @@ def pins(sources: Sequence[BundleSource], bundles: Sequence[SealedBundle]
     """The lock's sections `models` and `data`."""
     models = {
         bundle.description.name: ModelPin(
-            bundle.description.version, bundle.digest, bundle.description.provenance.source_sha256
+            bundle.description.version,
+            bundle.digest,
+            bundle.description.provenance.source_sha256,
+            definition(source),
         )
-        for bundle in bundles
+        for source, bundle in zip(sources, bundles, strict=True)
     }
     data = {
-        source.name: {name: getattr(item, "sha256", None) or "" for name, item in
-                      _materials(source).items()}
+        source.name: {name: _sha256(source, item) for name, item in _materials(source).items()}
         for source in sources
-    }  # fmt: skip
-    return models, {name: entries for name, entries in data.items() if all(entries.values())}
+    }
+    return models, {name: entries for name, entries in data.items() if entries}
+
+
+def _sha256(source: BundleSource, item: Source) -> str:
+    if isinstance(item, PathSource) and item.sha256 is None:
+        return sha256_file(source.folder / item.path)
+    assert item.sha256 is not None
+    return item.sha256

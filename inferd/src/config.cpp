@@ -29,9 +29,9 @@ Status known_keys(const Json& value, const std::string& where,
 }
 
 Result<ModelConfig> read_model(const Json& value) {
-    if (auto problem =
-            known_keys(value, "models",
-                       {"bundle", "device", "fallback", "delegate", "threads", "memory_limit"})) {
+    if (auto problem = known_keys(
+            value, "models",
+            {"bundle", "name", "device", "fallback", "delegate", "threads", "memory_limit"})) {
         return *problem;
     }
     ModelConfig model;
@@ -52,6 +52,9 @@ Result<ModelConfig> read_model(const Json& value) {
     const auto delegate = value.value("delegate", Json(""));
     if (!delegate.is_string()) return Error{"", "models: delegate must be a path"};
     model.delegate = delegate.get<std::string>();
+    const auto name = value.value("name", Json(""));
+    if (!name.is_string()) return Error{"", "models: name must be text"};
+    model.name = name.get<std::string>();
     const auto threads = value.value("threads", Json(1U));
     if (!threads.is_number_unsigned() || threads < 1U || threads > 256U) {
         return Error{"", "models: threads must be 1 to 256"};

@@ -17,6 +17,7 @@ namespace inferd {
 
 struct ModelConfig {
     std::string bundle;  // folder
+    std::string name;    // of the model that must be in it; empty means any
     std::string device = "cpu";
     bool allow_fallback = false;
     std::string delegate;  // path; empty means none

@@ -26,7 +26,7 @@ Result<PublicKey> parse_public_key(std::string_view text) {
 Status check_signature(std::span<const std::byte> signed_bytes, std::string_view signature,
                        const PublicKey& key) {
     std::array<unsigned char, crypto_sign_BYTES> bytes{};
-    if (!decode(signature, bytes)) {
+    if (!signature.ends_with('\n') || !decode(signature, bytes)) {
         return Error{"bad-signature", "bundle.sig is no base64 of 64 bytes"};
     }
     // Without sodium_init(): it makes ready random numbers and what depends on the processor, and

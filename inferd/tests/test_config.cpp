@@ -56,6 +56,7 @@ TEST_CASE("configurations that are refused") {
     CHECK(problem("{\"format\": 1, \"models\": {}}") == "models must be a list");
     CHECK(problem(with_model("")) == "models: bundle must be a folder");
     CHECK(problem(with_model("\"bundle\": \"/m\", \"gpu\": 1")) == "models: unknown key gpu");
+    CHECK(problem(with_model("\"bundle\": \"/m\", \"name\": 1")) == "models: name must be text");
     CHECK(problem(with_model("\"bundle\": \"/m\", \"device\": \"tpu\"")) ==
           "models: device must be cpu, gpu or npu");
     CHECK(problem(with_model("\"bundle\": \"/m\", \"fallback\": true")) ==

@@ -155,14 +155,17 @@ class Inferd:
         path.write_text(json.dumps(data))
         return path
 
-    def run(self, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end."""
+    def run(
+        self, *words: str | Path, user: int | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end, as another user if one is named."""
         return subprocess.run(
             [self.program, *words],
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
+            user=user,
             env={**os.environ, **ENVIRONMENT, **variables},
         )
 

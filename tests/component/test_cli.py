@@ -141,8 +141,8 @@ def test_signed_models(tmp_path: Path, signing_key: Path) -> None:
     assert done.returncode == EXIT_INPUT
     assert (f"{manifest}:6:11: models[0].bundle: bad-signature: no regular file bundle.sig"
             in done.stderr)  # fmt: skip
-    assert "imagebuilder model build tiny --sign PRIVATE-KEY" in done.stderr
-    done = run("model", "build", folder, "--sign", "key.pem")
+    assert "imagebuilder model build tiny --sign PRIVATE-KEY --output sealed" in done.stderr
+    done = run("model", "build", folder, "--sign", "key.pem", "--output", "sealed")
     assert done.returncode == 0, done.stderr
     done = run("generate", manifest, "--output", "project")
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ FULL = Lock(
     tools={"amd64": {"image": PackageSet("trixie", "amd64", ("e2fsprogs",), (PACKAGE,))}},
     packages={"qemuarm64": {"image": PackageSet("trixie", "arm64", ("libc6",), (PACKAGE,))}},
     layers={"wrynose": {"core": LayerPin("https://example.org/core.git", "a" * 40)}},
-    models={"digits": ModelPin("1.0", f"sha256:{HEX}", HEX)},
+    models={"digits": ModelPin("1.0", f"sha256:{HEX}", HEX, HEX)},
     data={"digits": {"csv": HEX}},
 )
 
@@ -56,7 +56,7 @@ def test_damaged(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         read_lock(path)
     assert message in str(caught.value)
-    assert "hint: remove it, or run `imagebuilder lock --update`" in str(caught.value)
+    assert "hint: remove it and run `imagebuilder lock`" in str(caught.value)
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=3))

@@ -16,9 +16,9 @@ from imagebuilder.bundle.signer import (
     check_trust,
     read_file_key,
     read_public_key,
-    sign_bundle,
     signature_line,
 )
+from imagebuilder.bundle.store import export_bundle
 from imagebuilder.errors import UserError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bundles"
@@ -119,6 +119,10 @@ def test_signing_keeps_the_digest(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(FIXTURES / "good-float", folder)
     before = read_bundle(folder)
-    sign_bundle(FileKey(SEED), before)
-    check_trust(open_bundle(folder), Trust(PUBLIC, 0))
-    assert read_bundle(folder) == before
+    for _ in range(2):
+        copy = export_bundle(before, tmp_path / "sealed", FileKey(SEED))
+    check_trust(open_bundle(copy), Trust(PUBLIC, 0))
+    assert copy == tmp_path / "sealed" / "fixture"
+    assert read_bundle(copy).digest == before.digest
+    assert not (folder / "bundle.sig").exists()
+    assert [path.name for path in (tmp_path / "sealed").iterdir()] == ["fixture"]

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from imagebuilder import device
-from imagebuilder.bundle.reader import bundle_files
+from imagebuilder.bundle.reader import read_files
 from imagebuilder.catalog import shipped
 from imagebuilder.devicefiles import (
     SERVER,
@@ -150,7 +150,7 @@ def models_tree(build: Build) -> Tree:
     """The models partition: one folder a sealed bundle."""
     tree = Tree()
     for model in sorted(build.models, key=lambda model: model.request.bundle):
-        files = bundle_files(model.bundle, signed=build.trust is not None)
-        for name, path in files.items():
-            tree.file(f"{model.request.bundle}/{name}", path.read_bytes())
+        files = read_files(model.bundle, signed=build.trust is not None)
+        for name, raw in files.items():
+            tree.file(f"{model.request.bundle}/{name}", raw)
     return tree

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from imagebuilder.catalog.series import Series
-from imagebuilder.errors import UserError
 from imagebuilder.kasproject.settings import yocto_machine
-from imagebuilder.lock import LayerPin
+from imagebuilder.lock import LayerPin, LockUnfit
 from imagebuilder.resolve import Build
 
 
 def lock_layers(build: Build, update: bool, strict: bool) -> dict[str, Mapping[str, LayerPin]]:
     """All layer pins, those of the build's series taken from the series' file.
 
-    Raises `UserError` when `strict` and the locked ones differ.
+    Raises `LockUnfit` when `strict` and the locked ones differ.
     """
     series = build.series
     assert series is not None
@@ -22,7 +21,7 @@ def lock_layers(build: Build, update: bool, strict: bool) -> dict[str, Mapping[s
     have = build.lock.layers.get(series.name, {})
     if strict and not update and any(have.get(name) != pin for name, pin in wanted.items()):
         what = f"the lock does not have the layers of {series.name}"
-        raise UserError(what, hint="run `imagebuilder lock --engine yocto`")
+        raise LockUnfit(what, hint="run `imagebuilder lock --engine yocto`")
     return {**build.lock.layers, series.name: {**have, **wanted}}
 
 
