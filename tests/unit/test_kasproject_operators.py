@@ -12,6 +12,7 @@ from imagebuilder.kasproject.project import Ingredients, project_files
 from imagebuilder.lock import Lock
 from imagebuilder.manifest import load_manifest
 from imagebuilder.resolve import Build, BuildModel
+from imagebuilder.state import sha256_file
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
 ADD = "ai.onnx;14;Add"
@@ -23,9 +24,11 @@ def sealed(folder: Path, lines: list[str]) -> SealedBundle:
     folder.mkdir()
     for path in FIXTURE.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    (folder / "report.json").write_text(json.dumps({"required_operators": lines}))
+    report = folder / "report.json"
+    report.write_text(json.dumps({"required_operators": lines}))
     bundle = read_bundle(FIXTURE)
-    files = {**bundle.description.files, "report.json": FileEntry(1, "0" * 64)}
+    entry = FileEntry(report.stat().st_size, sha256_file(report))
+    files = {**bundle.description.files, report.name: entry}
     return dataclasses.replace(
         bundle, folder=folder, description=dataclasses.replace(bundle.description, files=files)
     )
