@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagebuilder import device
-from imagebuilder.resolve import Build, BuildModel, text_context
+from imagebuilder.resolve import Build, BuildModel, model_memory, text_context
 
 SERVER = "inferd"
 TEXT_SERVER = "llama-server"
@@ -34,9 +34,7 @@ def text_config(build: Build) -> str:
         "threads": model.request.threads,
         "batch": device.TEXT_BATCH,
         "metrics": int(build.manifest.server.metrics),
-        "memory": model.request.memory_limit + model.target.memory
-        if model.request.memory_limit
-        else "",
+        "memory": (model.request.memory_limit or model_memory(model)) + model.target.memory,
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from imagebuilder.catalog.machine import YoctoMachine
 from imagebuilder.catalog.series import Series
-from imagebuilder.devicefiles import TEXT_SERVER
+from imagebuilder.devicefiles import TEXT_SERVER, serves
 from imagebuilder.kasproject.settings import yocto_machine
 from imagebuilder.resolve import Build
 from imagebuilder.templates import render
 
 FOLDER = "recipes-kernel/linux"
 MEMORY_LIMIT = "memory-limit"
-"""The kernel feature that a limit on the memory of llama-server takes."""
+"""The kernel feature that the limit on the memory of llama-server takes."""
 
 
 def kernel_features(build: Build, machine: YoctoMachine) -> tuple[str, ...]:
     """The machine's features, and what the image's servers take besides."""
-    limited = any(
-        model.runtime.server == TEXT_SERVER and model.request.memory_limit is not None
-        for model in build.models
-    )
-    own = (MEMORY_LIMIT,) if limited and MEMORY_LIMIT not in machine.features else ()
-    return (*machine.features, *own)
+    if serves(build, TEXT_SERVER) and MEMORY_LIMIT not in machine.features:
+        return (*machine.features, MEMORY_LIMIT)
+    return machine.features
 
 
 def kernel_files(build: Build, series: Series) -> dict[str, str]:

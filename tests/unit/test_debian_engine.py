@@ -110,7 +110,7 @@ def test_a_language_model_has_its_own_server_and_not_inferd(tmp_path: Path) -> N
     assert config.serve_scripts(build) == ("serve-text",)
     assert text_config(build) == (
         "model=/models/fixture/model.gguf\nname=fixture\nhost=127.0.0.1\nport=8081\nloopback=1\n"
-        "context=2048\nthreads=1\nbatch=128\nmetrics=1\nmemory=\n"
+        "context=2048\nthreads=1\nbatch=128\nmetrics=1\nmemory=114294828\n"
     )
 
 

@@ -64,12 +64,11 @@ def test_both_servers(tmp_path: Path, golden) -> None:
     golden("yocto-language-model.txt", "\n".join(settings) + "\n" + texts)
 
 
-def test_no_inferd_and_no_kernel_feature_unless_needed(tmp_path: Path) -> None:
+def test_no_inferd_unless_needed(tmp_path: Path) -> None:
     files = project_files(make(tmp_path, "[{bundle: story}]"))
     assert f"{CONFIG}/inferd.json" not in files
-    assert b"memory=\n" in files[f"{CONFIG}/llama-server.conf"]
-    kernel = files[f"{LAYER}/recipes-kernel/linux/linux-yocto_%.bbappend"]
-    assert b"memory-limit" not in kernel
+    # 2048 tokens of 22.5 KiB, 64 MiB for the server, and the fixture.
+    assert b"memory=114294828\n" in files[f"{CONFIG}/llama-server.conf"]
     assert b'IMAGEBUILDER_SERVERS = "llama-server"' in files["kas.yml"]
 
 
