@@ -15,6 +15,7 @@ namespace inferd {
 class MappedFile {
   public:
     static Result<MappedFile> open(const std::string& path);
+    static MappedFile nothing() { return {nullptr, 0}; }
 
     MappedFile(MappedFile&& other) noexcept;
     MappedFile& operator=(MappedFile&& other) noexcept;

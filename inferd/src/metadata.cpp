@@ -30,6 +30,8 @@ Json model_metadata(const Model& model) {
              {{"digest", model.bundle.digest},
               {"runtime", model.backend->name()},
               {"runtime_version", model.backend->version()},
+              {"device", model.device},
+              {"fallback", model.fallback()},
               {"provider", model.session->provider()}}}};
 }
 

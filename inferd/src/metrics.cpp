@@ -56,6 +56,7 @@ void write_models(std::string& text, const Models& models) {
             label("model", description.name) + "," + label("version", description.version) + "," +
             label("digest", model->bundle.digest) + "," + label("runtime", model->backend->name()) +
             "," + label("runtime_version", model->backend->version()) + "," +
+            label("device", model->device) + "," + label("fallback", model->fallback()) + "," +
             label("provider", model->session->provider());
         line(text, "inferd_model_info", labels, "1");
     }

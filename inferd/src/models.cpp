@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
+
+#include "cores.hpp"
 
 namespace inferd {
 
@@ -45,8 +48,10 @@ Status Models::add(const Config& config, const ModelConfig& entry) {
     if (!library) return library.error();
     const auto before = resident_bytes();
     const auto start = std::chrono::steady_clock::now();
-    auto session = (*library)->load(
-        *bundle, {entry.threads, entry.device, entry.allow_fallback, entry.delegate});
+    // More threads than processors only wait for each other.
+    const int threads = std::min(entry.threads, static_cast<int>(usable_cores()));
+    auto session =
+        (*library)->load(*bundle, {threads, entry.device, entry.allow_fallback, entry.delegate});
     if (!session) return session.error();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     const auto after = resident_bytes();
@@ -55,7 +60,8 @@ Status Models::add(const Config& config, const ModelConfig& entry) {
                              " bytes, the limit is " + std::to_string(*entry.memory_limit)};
     }
     models_.push_back(std::unique_ptr<Model>(
-        new Model{std::move(*bundle), *library, std::move(*session), took.count()}));
+        new Model{std::move(*bundle), *library, std::move(*session), took.count(), entry.device,
+                  entry.allow_fallback, threads}));
     return std::nullopt;
 }
 

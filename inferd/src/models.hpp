@@ -17,6 +17,11 @@ struct Model {
     const Backend* backend;
     std::unique_ptr<Session> session;
     double load_ms = 0;
+    std::string device = "cpu";  // what was asked for
+    bool allow_fallback = false;
+    int threads = 1;  // those that it was given
+
+    const char* fallback() const { return allow_fallback ? "allow" : "deny"; }
 };
 
 class Models {

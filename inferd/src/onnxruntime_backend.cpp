@@ -66,9 +66,10 @@ class Api {
 
 class OrtSession_ final : public Session {
   public:
-    OrtSession_(Api api, Owned<OrtSession> session, Owned<OrtMemoryInfo> memory,
+    OrtSession_(Api api, MappedFile model, Owned<OrtSession> session, Owned<OrtMemoryInfo> memory,
                 const Description& description)
         : api_(api),
+          model_(std::move(model)),
           session_(std::move(session)),
           memory_(std::move(memory)),
           inputs_(description.inputs),
@@ -264,6 +265,7 @@ class OrtSession_ final : public Session {
     }
 
     Api api_;
+    MappedFile model_;
     Owned<OrtSession> session_;
     Owned<OrtMemoryInfo> memory_;
     std::vector<TensorSpec> inputs_;
@@ -290,7 +292,7 @@ class OrtBackend final : public Backend {
         }
         auto settings = make_options(options);
         if (!settings) return settings.error();
-        const auto model = MappedFile::open(bundle.folder + "/" + bundle.description.model_file);
+        auto model = MappedFile::open(bundle.folder + "/" + bundle.description.model_file);
         if (!model) return model.error();
         OrtSession* raw = nullptr;
         if (auto problem = api_.check(
@@ -305,8 +307,12 @@ class OrtBackend final : public Backend {
             return *problem;
         }
         Owned<OrtMemoryInfo> memory(info, Releaser<OrtMemoryInfo>{api_->ReleaseMemoryInfo});
-        auto result = std::make_unique<OrtSession_>(api_, std::move(session), std::move(memory),
-                                                    bundle.description);
+        // The session reads a model of its own format out of the mapped file as long as it lives;
+        // of others it has made a copy.
+        MappedFile kept =
+            bundle.description.model_format == "ort" ? std::move(*model) : MappedFile::nothing();
+        auto result = std::make_unique<OrtSession_>(api_, std::move(kept), std::move(session),
+                                                    std::move(memory), bundle.description);
         if (auto problem = result->check_signature()) {
             return Error{"", bundle.description.name + ": " + problem->message};
         }
@@ -326,6 +332,9 @@ class OrtBackend final : public Backend {
               api_->AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", "0"),
               // On AVX2 without VNNI products of 8 bits would saturate at 16.
               api_->AddSessionConfigEntry(raw, "session.x64quantprecision", "1"),
+              // Weights of the format ORT stay in the mapped file.
+              api_->AddSessionConfigEntry(raw, "session.use_ort_model_bytes_directly", "1"),
+              api_->AddSessionConfigEntry(raw, "session.use_ort_model_bytes_for_initializers", "1"),
               api_->DisableMemPattern(raw)}) {
             if (auto problem = api_.check(status)) return *problem;
         }

@@ -67,6 +67,8 @@ Json selftest_model(Model& model) {
             {"digest", model.bundle.digest},
             {"runtime", model.backend->name()},
             {"runtime_version", model.backend->version()},
+            {"device", model.device},
+            {"fallback", model.fallback()},
             {"provider", model.session->provider()},
             {"checks", checks},
             {"pass", pass}};

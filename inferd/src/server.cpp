@@ -48,7 +48,10 @@ void log_models(const Models& models) {
                   {"version", model->bundle.description.version},
                   {"digest", model->bundle.digest},
                   {"runtime", model->backend->name()},
+                  {"device", model->device},
+                  {"fallback", model->fallback()},
                   {"provider", model->session->provider()},
+                  {"threads", model->threads},
                   {"load_ms", model->load_ms}});
     }
 }

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <thread>
 
+#include "cores.hpp"
 #include "log.hpp"
 #include "metadata.hpp"
 #include "protocol.hpp"
@@ -18,8 +18,7 @@ constexpr const char* kBinaryHeader = "Inference-Header-Content-Length";
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 
 std::size_t threads_for(const Models& models) {
-    const auto cores = std::max(1U, std::thread::hardware_concurrency());
-    return std::clamp<std::size_t>(models.all().size(), 1, cores);
+    return std::clamp<std::size_t>(models.all().size(), 1, usable_cores());
 }
 
 // Takes as long for every text of this length.

@@ -6,6 +6,12 @@
 namespace inferd {
 namespace {
 
+std::size_t bytes_of(const Job& job) {
+    std::size_t bytes = 0;
+    for (const auto& tensor : job.request.inputs) bytes += tensor.data.size();
+    return bytes;
+}
+
 Answer late(Job& job) {
     return {job.id,
             504,
@@ -55,6 +61,9 @@ bool Worker::submit(Job job) {
     {
         const std::lock_guard lock(mutex_);
         if (jobs_.size() >= capacity_) return false;
+        std::size_t bytes = bytes_of(job);
+        for (const auto& each : jobs_) bytes += bytes_of(each);
+        if (!jobs_.empty() && bytes > kMaxBytes) return false;
         jobs_.push_back(std::move(job));
     }
     changed_.notify_one();

@@ -43,6 +43,9 @@ struct Answer {
 
 class Worker {
   public:
+    // Most bytes of tensors that may wait, unless one request alone has more.
+    static constexpr std::size_t kMaxBytes = 64 << 20;
+
     // `wake` is called when there is an answer to collect, from any thread.
     Worker(std::size_t capacity, std::size_t threads, std::function<void()> wake);
     // Finishes what is queued.
@@ -50,7 +53,7 @@ class Worker {
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    // False when the queue is full.
+    // False when the queue is full, by the number of its jobs or by their bytes.
     bool submit(Job job);
     // Forgets a job that has not begun.
     void cancel(std::uint64_t id);

@@ -55,6 +55,25 @@ TEST_CASE("a full queue refuses, and all that was accepted is answered at the en
     CHECK(answers[1].id == 2);
 }
 
+TEST_CASE("no more bytes wait than there may be, but one request of any size may") {
+    Setup setup;
+    const auto job = [&](std::uint64_t id, std::size_t bytes) {
+        return Job{
+            id, setup.model, {"", {{"t", DType::kU8, {}, std::vector<std::byte>(bytes)}}, {}}};
+    };
+    Worker worker(8, 1, [&] { ++setup.woken; });
+    REQUIRE(worker.submit(job(1, 1)));
+    while (worker.waiting() > 0) std::this_thread::yield();
+    CHECK(worker.submit(job(2, Worker::kMaxBytes + 1)));
+    CHECK_FALSE(worker.submit(job(3, 1)));
+    worker.cancel(2);
+    CHECK(worker.submit(job(4, Worker::kMaxBytes / 2)));
+    CHECK(worker.submit(job(5, Worker::kMaxBytes / 2)));
+    CHECK_FALSE(worker.submit(job(6, 1)));
+    setup.open.set_value();
+    while (setup.woken < 3) std::this_thread::yield();
+}
+
 TEST_CASE("the end of the worker waits for what is queued") {
     Setup setup;
     setup.open.set_value();

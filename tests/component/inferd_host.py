@@ -75,6 +75,8 @@ def compile_into(folder: Path, settings: Mapping[str, str], target: str) -> None
     """Configure and build a target of inferd, with its tests."""
     all_settings = {
         "CMAKE_BUILD_TYPE": "RelWithDebInfo",
+        # Compiles in two thirds of the time of -O2.
+        "CMAKE_CXX_FLAGS_RELWITHDEBINFO": "-O1 -g",
         "INFERD_TESTS": "ON",
         "INFERD_ONNXRUNTIME_INCLUDE": str(runtime_header()),
         **settings,

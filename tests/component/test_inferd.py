@@ -15,6 +15,8 @@ import pytest
 from inferd_host import FIXTURES, Inferd
 from slow_model import slow_model
 
+from imagebuilder.models.steps.ort_format import convert
+
 pytestmark = pytest.mark.inferd
 
 GOOD = sorted(set(FIXTURES.glob("good-*")) - {FIXTURES / "good-tflite"})
@@ -276,3 +278,39 @@ def test_a_client_that_leaves_and_one_that_is_slow(inferd: Inferd) -> None:
     time.sleep(0)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://{server.address}/v2")
+
+
+def ort_copy(inferd: Inferd) -> Path:
+    """The bundle with its model in ONNX Runtime's own format."""
+    folder = copy(inferd, "ort")
+    convert(folder / "model.onnx", folder / "model.ort")
+    (folder / "model.onnx").unlink()
+    data = json.loads((folder / "bundle.json").read_text())
+    raw = (folder / "model.ort").read_bytes()
+    del data["files"]["model.onnx"]
+    data["files"]["model.ort"] = {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    data["model"].update(file="model.ort", format="ort")
+    (folder / "bundle.json").write_text(json.dumps(data))
+    return folder
+
+
+def test_a_model_in_the_format_ort_stays_in_its_file(inferd: Inferd) -> None:
+    with inferd.serve(inferd.configure([ort_copy(inferd)])) as server:
+        answer = server.client.post("/v2/models/fixture/infer", json={"inputs": X})
+        assert answer.json()["outputs"][0]["data"] == [4, 5.5]
+        mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
+        assert "/ort/model.ort" in mapped
+
+
+def test_no_more_threads_than_processors(inferd: Inferd) -> None:
+    one = str(min(os.sched_getaffinity(0)))
+    start = inferd.folder / "on-one"
+    start.write_text(f'#!/bin/sh\nexec taskset -c {one} {inferd.program} "$@"\n')
+    start.chmod(0o755)
+    for program, most in ((inferd.program, len(os.sched_getaffinity(0))), (start, 1)):
+        config = inferd.configure([FLOAT], model={"threads": 256})
+        with Inferd(program, inferd.folder).serve(config) as server:
+            server.process.terminate()
+            output, _ = server.process.communicate(timeout=20)
+        loaded = json.loads(output.splitlines()[0])
+        assert 1 <= loaded["threads"] <= most

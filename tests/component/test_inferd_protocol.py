@@ -68,6 +68,8 @@ def test_model_metadata(server: Running, path: str) -> None:
             "digest": "sha256:" + hashlib.sha256(raw).hexdigest(),
             "runtime": "onnxruntime",
             "runtime_version": "1.28.0",
+            "device": "cpu",
+            "fallback": "deny",
             "provider": "CPUExecutionProvider",
         },
     }

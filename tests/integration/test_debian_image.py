@@ -25,7 +25,7 @@ version: 1.4.0
 compatible: acme-doorbell
 machine: qemuarm64
 models: [{bundle: digits}, {bundle: rock-paper-scissors}]
-server: {listen: "0.0.0.0:8080"}
+server: {listen: "0.0.0.0:8080", token: device}
 image:
   hostname: bell
   ssh: {authorized_keys: [dev.pub]}

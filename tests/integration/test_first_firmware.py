@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,16 @@ def test_junit_holds_every_machine(project: Path, tested) -> None:
     assert sum("magika" in (case.get("name") or "") for case in cases) >= 4 * len(MACHINES)
     assert not list(root.iter("failure"))
     assert not list(root.iter("error"))
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_inferd_has_at_most_1_mib(project: Path, tested, machine: str) -> None:
+    """Stripped, and with its libraries but for the C library, for each architecture."""
+    plan = imagebuilder("plan", project / "firmware.yaml", "--machine", machine).stdout
+    found = re.search(r"\bserver\W+([0-9a-f]{16})\b", plan)
+    assert found, plan
+    (program,) = (default_cache().root / "steps").glob(f"{found[1]}*/inferd")
+    assert 500_000 < program.stat().st_size <= 1 << 20
 
 
 def test_nothing_is_done_twice(project: Path, tested) -> None:

@@ -1,0 +1,92 @@
+#include <doctest/doctest.h>
+
+#include "connections.hpp"
+#include "loop.hpp"
+
+namespace inferd {
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Setup {
+    explicit Setup(ConnectionLimits limits) : connections(base.get(), http.get(), limits) {
+        evhttp_set_gencb(http.get(), answer, this);
+        auto* socket = evhttp_bind_socket_with_handle(http.get(), "127.0.0.1", 0);
+        port = bound_port(socket);
+        connections.guard(evhttp_bound_socket_get_listener(socket));
+    }
+    ~Setup() { http.reset(); }
+
+    static void answer(evhttp_request* request, void* context) {
+        auto* self = static_cast<Setup*>(context);
+        self->connections.end(request);
+        if (self->waits) {
+            self->connections.begin(request);
+            self->waiting = request;
+        } else {
+            send(request, 200, "{}");
+        }
+    }
+
+    bool until(const std::function<bool()>& condition) const {
+        return run_until(base.get(), condition);
+    }
+
+    Base base{event_base_new()};
+    Http http{evhttp_new(base.get())};
+    Connections connections;
+    std::uint16_t port = 0;
+    bool waits = false;
+    evhttp_request* waiting = nullptr;
+};
+
+constexpr const char* kRequest = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+TEST_CASE("connections are counted while they are open") {
+    Setup setup({8, milliseconds(5000), milliseconds(50)});
+    {
+        const Client one(setup.port);
+        const Client other(setup.port);
+        CHECK(setup.until([&] { return setup.connections.size() == 2; }));
+    }
+    CHECK(setup.until([&] { return setup.connections.size() == 0; }));
+}
+
+TEST_CASE("no more are accepted than may be open, and the next when one goes") {
+    Setup setup({1, milliseconds(5000), milliseconds(50)});
+    auto first = std::make_unique<Client>(setup.port);
+    CHECK(setup.until([&] { return setup.connections.size() == 1; }));
+    Client second(setup.port);
+    second.say(kRequest);
+    first->say(kRequest);
+    CHECK(setup.until([&] { return first->heard().starts_with("HTTP/1.1 200"); }));
+    CHECK(second.heard().empty());
+    first.reset();
+    CHECK(setup.until([&] { return second.heard().starts_with("HTTP/1.1 200"); }));
+}
+
+TEST_CASE("who does not complete a request is closed") {
+    Setup setup({8, milliseconds(200), milliseconds(50)});
+    Client silent(setup.port);
+    Client half(setup.port);
+    half.say("GET / HTTP/1.1\r\nHost:");
+    CHECK(setup.until([&] { return silent.closed() && half.closed(); }));
+    CHECK(setup.until([&] { return setup.connections.size() == 0; }));
+}
+
+TEST_CASE("who waits for the server is not closed") {
+    Setup setup({8, milliseconds(100), milliseconds(50)});
+    setup.waits = true;
+    Client client(setup.port);
+    client.say(kRequest);
+    CHECK(setup.until([&] { return setup.waiting != nullptr; }));
+    const auto late = std::chrono::steady_clock::now() + milliseconds(500);
+    CHECK(setup.until([&] { return std::chrono::steady_clock::now() > late; }));
+    CHECK_FALSE(client.closed());
+    setup.connections.end(setup.waiting);
+    send(setup.waiting, 200, "{}");
+    CHECK(setup.until([&] { return client.heard().starts_with("HTTP/1.1 200"); }));
+}
+
+}  // namespace
+}  // namespace inferd

@@ -1,0 +1,58 @@
+#include <doctest/doctest.h>
+
+#include "elements.hpp"
+#include "fixtures.hpp"
+
+namespace inferd {
+namespace {
+
+std::string back_and_forth(DType type, const std::string& text) {
+    Tensor tensor{"t", type, {}, {}};
+    const auto json = parse_json(text);
+    REQUIRE(json);
+    if (!append_values(type, tensor.data, *json, 1000)) return "refused";
+    return dump(values(tensor));
+}
+
+TEST_CASE("what a type can hold comes back as it was, flat") {
+    CHECK(back_and_forth(DType::kU8, "[[0, 255], [7]]") == "[0,255,7]");
+    CHECK(back_and_forth(DType::kI64, "[-9223372036854775808, 9223372036854775807]") ==
+          "[-9223372036854775808,9223372036854775807]");
+    CHECK(back_and_forth(DType::kU64, "[18446744073709551615]") == "[18446744073709551615]");
+    CHECK(back_and_forth(DType::kBool, "[true, false]") == "[true,false]");
+    CHECK(back_and_forth(DType::kF16, "[0.5, 65504]") == "[0.5,65504.0]");
+    CHECK(back_and_forth(DType::kText, R"(["a", "", "é"])") == R"(["a","","é"])");
+}
+
+TEST_CASE("what a type cannot hold is refused") {
+    CHECK(back_and_forth(DType::kU8, "[256]") == "refused");
+    CHECK(back_and_forth(DType::kU8, "[-1]") == "refused");
+    CHECK(back_and_forth(DType::kI8, "[-129]") == "refused");
+    CHECK(back_and_forth(DType::kU64, "[-1]") == "refused");
+    CHECK(back_and_forth(DType::kI32, "[1.0]") == "refused");
+    CHECK(back_and_forth(DType::kF32, "[3.5e38]") == "refused");
+    CHECK(back_and_forth(DType::kBool, "[1]") == "refused");
+    CHECK(back_and_forth(DType::kText, "[1]") == "refused");
+    CHECK(back_and_forth(DType::kF64, R"(["1"])") == "refused");
+    CHECK(back_and_forth(DType::kF64, "[null]") == "refused");
+}
+
+TEST_CASE("no more is taken than there is room for") {
+    std::vector<std::byte> data;
+    CHECK(append_values(DType::kF32, data, Json::array({1, 2}), 8));
+    CHECK_FALSE(append_values(DType::kF32, data, Json::array({3}), 8));
+    CHECK(data.size() == 8);
+}
+
+TEST_CASE("bytes hold a number of elements") {
+    const std::string text("\1\0\0\0a\0\0\0\0", 9);
+    CHECK(holds(DType::kText, as_bytes(text), 2));
+    CHECK_FALSE(holds(DType::kText, as_bytes(text), 1));
+    CHECK_FALSE(holds(DType::kText, as_bytes(text.substr(1)), 2));
+    CHECK(holds(DType::kF32, as_bytes(std::string(12, 'x')), 3));
+    CHECK_FALSE(holds(DType::kF32, as_bytes(std::string(11, 'x')), 3));
+    CHECK(holds(DType::kF32, {}, 0));
+}
+
+}  // namespace
+}  // namespace inferd
