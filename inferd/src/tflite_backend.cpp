@@ -120,9 +120,8 @@ class TfliteSession final : public Session {
     }
 
     Status allocate() {
-        if (api_.InterpreterAllocateTensors(parts_.interpreter.get()) == tflite::kOk) {
-            return std::nullopt;
-        }
+        allocated_ = api_.InterpreterAllocateTensors(parts_.interpreter.get()) == tflite::kOk;
+        if (allocated_) return std::nullopt;
         return parts_.words->error("the tensors cannot be allocated");
     }
 
@@ -182,7 +181,8 @@ class TfliteSession final : public Session {
 
     Status fill(const std::vector<Tensor>& inputs) {
         auto* own = parts_.interpreter.get();
-        bool resized = false;
+        // After a size that the model did not take, the tensors have none of their memory.
+        bool resized = !allocated_;
         for (std::size_t i = 0; i < inputs.size(); ++i) {
             if (shape(api_.InterpreterGetInputTensor(own, input_at_[i])) == inputs[i].shape)
                 continue;
@@ -228,6 +228,7 @@ class TfliteSession final : public Session {
     std::vector<int> input_at_;  // positions in the model, by those in bundle.json
     std::vector<int> output_at_;
     std::string provider_;
+    bool allocated_ = false;
 };
 
 class TfliteBackend final : public Backend {

@@ -161,3 +161,52 @@ def test_libraries_that_cannot_be(inferd: Inferd) -> None:
     assert refusal(inferd, inferd.configure([DOUBLING], runtimes={})) == (
         "runtimes names no path for tflite"
     )
+
+
+def stubborn_model() -> bytes:
+    """x to [1, 3], whatever its batch is: any other than 1 cannot be prepared."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor_of(name: str) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.shapeSignature = name.encode(), [1, 3], [-1, 3]
+        made.type = schema.TensorType.FLOAT32
+        return made
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RESHAPE
+    node = schema.OperatorT()
+    node.inputs, node.outputs = [0], [1]
+    node.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+    node.builtinOptions = schema.ReshapeOptionsT()
+    node.builtinOptions.newShape = [1, 3]
+    graph = schema.SubGraphT()
+    graph.tensors = [tensor_of("x"), tensor_of("y")]
+    graph.operators, graph.inputs, graph.outputs = [node], [0], [1]
+    whole = schema.ModelT()
+    whole.version, whole.operatorCodes, whole.subgraphs = 3, [code], [graph]
+    whole.buffers = [schema.BufferT()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(whole.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_a_batch_that_the_model_does_not_take(inferd: Inferd, runtimes: dict[str, str]) -> None:
+    """Is an error each time, not only the first, and leaves the model as it was."""
+    folder = changed(inferd, stubborn_model())
+
+    def ask(rows: int) -> tuple[int, Any]:
+        data = list(range(3 * rows))
+        one = {"name": "x", "datatype": "FP32", "shape": [rows, 3], "data": data}
+        answer = server.client.post("/v2/models/fixture/infer", json={"inputs": [one]})
+        return answer.status_code, answer.json()
+
+    with inferd.serve(inferd.configure([folder], runtimes=runtimes)) as server:
+        for _ in range(2):
+            status, answer = ask(1)
+            assert (status, answer["outputs"][0]["data"]) == (200, [0, 1, 2])
+            for _ in range(3):
+                status, answer = ask(2)
+                assert status == 500
+                assert answer["error"].startswith("the tensors cannot be allocated")
