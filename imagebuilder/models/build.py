@@ -36,7 +36,7 @@ TOOLS = {
     "onnx": ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors"),
     "tflite": ("ai-edge-litert", "ai-edge-quantizer", "numpy", "safetensors"),
 }
-REVISION = "4"
+REVISION = "5"
 """Raised when the same inputs would give another bundle."""
 
 

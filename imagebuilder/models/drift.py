@@ -22,6 +22,9 @@ BINS = 10
 ELEMENTS = 1024
 """Of a larger tensor as many elements are looked at, evenly spread, as inferd does."""
 
+NOISE = 1e-5
+"""Share of a tensor's scale below which a difference is one of rounding."""
+
 Key = tuple[str, str, str]
 
 
@@ -31,13 +34,18 @@ def drift_reference(source: BundleSource, runner: Runner, evaluation: Split) -> 
         return None
     split = evaluation.first(MOST)
     parts: dict[Key, list[Array]] = defaultdict(list)
+    scales: dict[tuple[str, str], float] = defaultdict(float)
     for inputs, outputs in runner.outputs(split):
         samples = 1 if split.whole else len(next(iter(inputs.values())))
         named = dict(zip(runner.output_names, outputs, strict=True))
         for key, values in _statistics(source, inputs, named, samples):
             parts[key].append(values)
+        for side, tensors in (("input", inputs), ("output", named)):
+            for name, array in tensors.items():
+                scales[side, name] = max(scales[side, name], _largest(array))
     histograms = tuple(
-        histogram(*key, np.concatenate(values).astype(np.float64)) for key, values in parts.items()
+        histogram(key, np.concatenate(values).astype(np.float64), scales[key[:2]])
+        for key, values in parts.items()
     )
     return Drift(len(split), histograms) if histograms else None
 
@@ -83,27 +91,39 @@ def _decisions(tensor: str, rows: Array, classes: int) -> Iterator[tuple[Key, Ar
     yield ("output", tensor, "choice"), comparable.argmax(axis=1) % classes
 
 
-def histogram(side: str, tensor: str, statistic: str, values: Array) -> Histogram:
+def _largest(array: Array) -> float:
+    """The largest absolute value; 0 for text."""
+    if array.dtype.kind not in "biuf" or array.size == 0:
+        return 0.0
+    found = np.abs(array[np.isfinite(array)], dtype=np.float64)
+    return float(found.max()) if found.size else 0.0
+
+
+def histogram(key: Key, values: Array, scale: float) -> Histogram:
     """Bins of about as many of `values`, float64 [n], each, and one at either side of all.
+
+    `scale` is the largest absolute value of the tensor: what varies by less than its 100,000th part
+    varies by rounding only, as the mean of an input that is brought to mean 0, and has one bin.
 
     A bound lies between two values that occur, so that a value that occurs often stays in its bin
     when another processor rounds it otherwise.
     """
-    bounds = _bounds(values[np.isfinite(values)])
+    bounds = _bounds(values[np.isfinite(values)], scale)
     counts = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
-    return Histogram(
-        side, tensor, statistic, tuple(float(b) for b in bounds), tuple(int(c) for c in counts)
-    )
+    return Histogram(*key, tuple(float(b) for b in bounds), tuple(int(c) for c in counts))
 
 
-def _bounds(values: Array) -> Array:
+def _bounds(values: Array, scale: float) -> Array:
     if len(values) == 0:
         return np.array([0.0])
     ordered = np.unique(values)
+    if ordered[-1] - ordered[0] <= scale * NOISE:
+        middle, margin = (ordered[0] + ordered[-1]) / 2, scale / 1000 or 1e-3
+        return np.array([float(f"{bound:.9g}") for bound in (middle - margin, middle + margin)])
     quantiles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
     at = np.unique(np.searchsorted(ordered, quantiles))
     at = at[at < len(ordered) - 1]
-    margin = (ordered[-1] - ordered[0]) / 1000 or max(abs(ordered[0]), 1.0) / 1000
+    margin = (ordered[-1] - ordered[0]) / 1000
     inner = (ordered[at] + ordered[at + 1]) / 2
     bounds = np.concatenate([[ordered[0] - margin], inner, [ordered[-1] + margin]])
     return np.unique([float(f"{bound:.9g}") for bound in bounds])

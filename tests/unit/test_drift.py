@@ -26,7 +26,8 @@ VALUES = of_numpy.arrays(
 
 
 def of_values(*values: float) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    made = histogram("input", "x", "mean", np.array(values, np.float64))
+    array = np.array(values, np.float64)
+    made = histogram(("input", "x", "mean"), array, float(np.abs(array).max()))
     return made.bounds, made.counts
 
 
@@ -46,12 +47,14 @@ def test_the_index_of_known_shares() -> None:
 def test_a_bound_lies_between_the_values_that_occur() -> None:
     assert of_values(*[0] * 50, *[1] * 50) == ((-0.001, 0.5, 1.001), (0, 50, 50, 0))
     assert of_values(7, 7, 7) == ((6.993, 7.007), (0, 3, 0))
+    noise = histogram(("input", "x", "mean"), np.array([-1e-9, 2e-9, 0.0]), 3.0)
+    assert noise.counts == (0, 3, 0)
     assert of_values(math.nan) == ((0.0,), (0, 1))
 
 
-@given(VALUES)
-def test_every_value_is_counted_and_the_bounds_rise(values: np.ndarray) -> None:
-    made = histogram("input", "x", "mean", values)
+@given(VALUES, st.floats(0, 1e6))
+def test_every_value_is_counted_and_the_bounds_rise(values: np.ndarray, scale: float) -> None:
+    made = histogram(("input", "x", "mean"), values, scale)
     assert sum(made.counts) == len(values)
     assert made.counts[-1] == np.isnan(values).sum()
     assert made.counts[0] == 0
@@ -61,7 +64,7 @@ def test_every_value_is_counted_and_the_bounds_rise(values: np.ndarray) -> None:
 
 def test_written_and_read(tmp_path: Path) -> None:
     description = open_bundle(FIXTURES / "good-drift").description
-    made = Drift(9, (histogram("input", "x0", "values", np.arange(9.0)),))
+    made = Drift(9, (histogram(("input", "x0", "values"), np.arange(9.0), 8),))
     (tmp_path / "drift.json").write_bytes(drift_bytes(made))
     assert read_drift(tmp_path / "drift.json", description) == made
 
