@@ -6,10 +6,14 @@ namespace inferd {
 namespace {
 
 // The bytes of one line of base64 with padding; nothing may stand around it but the line's end.
+// The decoder takes some bytes above 127 for letters, so that only ASCII is given to it.
 template <std::size_t Size>
 bool decode(std::string_view text, std::array<unsigned char, Size>& bytes) {
     if (text.ends_with('\n')) text.remove_suffix(1);
     std::size_t length = 0;
+    for (const char letter : text) {
+        if ((static_cast<unsigned char>(letter) & 0x80U) != 0) return false;
+    }
     return sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr, &length,
                              nullptr, sodium_base64_VARIANT_ORIGINAL) == 0 &&
            length == Size;

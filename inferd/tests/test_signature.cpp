@@ -63,6 +63,18 @@ TEST_CASE("what is no line of base64 of 64 bytes is refused") {
     }
 }
 
+TEST_CASE("every changed bit of a signature's line is noticed") {
+    const Signer signer;
+    const auto good = signer.sign(kText);
+    REQUIRE(verdict(kText, good, signer) == "good");
+    for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
+        auto changed = good;
+        changed[bit / 8] = static_cast<char>(changed[bit / 8] ^ (1 << bit % 8));
+        CAPTURE(bit);
+        CHECK(verdict(kText, changed, signer) != "good");
+    }
+}
+
 TEST_CASE("a key has 32 bytes") {
     CHECK_FALSE(parse_public_key(""));
     CHECK_FALSE(parse_public_key("AAAA\n"));
