@@ -1,5 +1,6 @@
 """The lock: canonical, checked, round trip."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_a_damaged_lock_is_a_user_error_or_another_lock(tmp_path_factory, at, ju
         assert isinstance(read_lock(path), Lock)
     except UserError as error:
         assert error.problems  # noqa: PT017 - either outcome is right
+
+
+def test_a_lock_of_an_older_version_is_no_traceback(tmp_path: Path) -> None:
+    pin = {"version": "1", "bundle": f"sha256:{'0' * 64}", "source_sha256": "0" * 64}
+    path = tmp_path / "firmware.lock"
+    path.write_text(json.dumps({**json.loads(lock_bytes(Lock())), "models": {"m": pin}}))
+    with pytest.raises(UserError) as caught:
+        read_lock(path)
+    assert str(caught.value) == (
+        f"{path}: models.m: 'definition' is a required property\n"
+        "  hint: remove it and run `imagebuilder lock`"
+    )
