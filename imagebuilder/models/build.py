@@ -25,6 +25,7 @@ from imagebuilder.models.llamacpp import unpack_llamacpp
 from imagebuilder.models.seal_text import inspect_source, seal_text
 from imagebuilder.models.sessions import missing
 from imagebuilder.models.steps.requantize import Requantized, requantize
+from imagebuilder.models.trial import try_model
 from imagebuilder.source import PathSource, Source
 from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
@@ -187,6 +188,7 @@ def _build(
     from imagebuilder.models.seal import seal
 
     check_model(source, _inspect(source, model))
+    _try(source, model)
     check_steps(source, model)
     optimized, evaluation, _ = measure(source, model, files, folder)
     return seal(source, optimized, evaluation, fetcher.cache)
@@ -204,6 +206,14 @@ def _requantized(source: BundleSource, model: Path, fetcher: Fetcher) -> Requant
             check_floor(source, made.accuracy(source.floor), f"requantize {step.kind}", hint)
             return made
     return None
+
+
+def _try(source: BundleSource, model: Path) -> None:
+    try:
+        try_model(model, source.inputs)
+    except UserError as error:
+        problems = (source.file.problem(("source",), p.what, p.hint) for p in error.problems)
+        raise UserError(*problems) from error
 
 
 def _inspect(source: BundleSource, model: Path) -> ModelInfo:

@@ -19,7 +19,11 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_HEADER = 256 << 20
 MAX_ITEMS = 1 << 22
-"""Most entries of an array, keys or tensors."""
+"""Most entries of an array."""
+MAX_ENTRIES = 1 << 16
+"""Most keys, and most tensors."""
+MAX_WALKED = 1 << 21
+"""Most items, in all arrays, that are not skipped at once: texts, and short arrays."""
 MAX_DEPTH = 4
 KEPT_ITEMS = 1024
 """Longer arrays, such as vocabularies, are walked through and only counted."""
@@ -93,6 +97,7 @@ class _Reader:
         self._stream = stream
         self._size = size
         self._at = 0
+        self._walked = 0
 
     def head(self) -> GgufHead:
         if self._bytes(4) != MAGIC:
@@ -100,7 +105,8 @@ class _Reader:
         version = self._number("<I")
         if version not in VERSIONS:
             raise _Malformed(f"version {version} is not one of 2 and 3")
-        tensors, keys = self._count("tensors"), self._count("keys")
+        tensors = self._count("tensors", MAX_ENTRIES)
+        keys = self._count("keys", MAX_ENTRIES)
         values: dict[str, Value] = {}
         for _ in range(keys):
             name = self._text()
@@ -154,14 +160,17 @@ class _Reader:
             return self._text()
         if kind != ARRAY or depth >= MAX_DEPTH:
             raise _Malformed(f"a value is of the unknown type {kind}, or nested too deep")
-        inner, count = self._number("<I"), self._count("items")
+        inner, count = self._number("<I"), self._count("items", MAX_ITEMS)
+        if count > KEPT_ITEMS and inner in SCALARS:
+            self._bytes(count * struct.calcsize(SCALARS[inner]))
+            return Many(count)
+        self._walked += count
+        if self._walked > MAX_WALKED:
+            raise _Malformed(f"its arrays have more than {MAX_WALKED} items")
         if count <= KEPT_ITEMS:
             return tuple(self._value(inner, depth + 1) for _ in range(count))
-        if inner in SCALARS:
-            self._bytes(count * struct.calcsize(SCALARS[inner]))
-        else:
-            for _ in range(count):
-                self._value(inner, depth + 1)
+        for _ in range(count):
+            self._value(inner, depth + 1)
         return Many(count)
 
     def _text(self) -> str:
@@ -170,9 +179,9 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise _Malformed("a text is not UTF-8") from error
 
-    def _count(self, what: str) -> int:
+    def _count(self, what: str, most: int) -> int:
         count = self._number("<Q")
-        if count > MAX_ITEMS or count > self._size - self._at:
+        if count > most or count > self._size - self._at:
             raise _Malformed(f"it says that it has {count} {what}, more than there is room for")
         return count
 

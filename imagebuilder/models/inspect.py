@@ -12,13 +12,15 @@ from typing import Any
 
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.formats import model_format
-from imagebuilder.run import run
+from imagebuilder.run import Completed, run
 
 MEMORY = 1 << 30
 """Bytes of address space for parsing a model of at most `SMALL` bytes."""
 CPU_SECONDS = 5
 """Seconds of a processor for the same."""
 SMALL = 128 << 20
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""A numerical library reserves address space for each core, which the limit counts."""
 WALL_SECONDS = 60
 """Seconds for the same on a host that is busy with something else."""
 
@@ -65,13 +67,16 @@ def inspect_model(path: Path) -> ModelInfo:
     Raises `UserError` if it is none, is damaged, or is too much to parse.
     """
     module = [str(sys.executable), "-m", "imagebuilder.models.inspect", str(path.absolute())]
-    # A numerical library reserves address space for each core, which the limit counts.
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         size = path.stat().st_size
-        done = run(module, env=one_thread, check=False, timeout=WALL_SECONDS * share(size))
+        done = run(module, env=ONE_THREAD, check=False, timeout=WALL_SECONDS * share(size))
     except BuildError as error:
         raise UserError(f"{path.name}: takes too long to parse") from error
+    return judge(path, done)
+
+
+def judge(path: Path, done: Completed) -> ModelInfo:
+    """What the parsing process found; `UserError` if it refused the file, or died of it."""
     if done.exit_code == 0:
         return parse_info(json.loads(done.stdout))
     reasons = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -101,6 +106,7 @@ def main(path: Path) -> int:
     """Parse one file within limits and print what is in it as JSON."""
     times = share(path.stat().st_size)
     resource.setrlimit(resource.RLIMIT_AS, (times * MEMORY, times * MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The hard limit kills; the soft one, a second before it, says why.
     resource.setrlimit(resource.RLIMIT_CPU, (times * CPU_SECONDS, times * CPU_SECONDS + 1))
     try:

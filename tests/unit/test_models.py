@@ -1,7 +1,6 @@
 """Models: the pure parts, and what unfit models and data lead to."""
 
 import dataclasses
-import os
 import random
 import resource
 import shutil
@@ -202,7 +201,7 @@ def test_limits_grow_with_the_file() -> None:
 def test_mutated_models_do_not_crash_the_builder(tmp_path: Path) -> None:
     good = FIXTURE.read_bytes()
     path = tmp_path / "x.onnx"
-    for seed in range(int(os.environ.get("IMAGEBUILDER_MUTATIONS", "12"))):
+    for seed in range(6):
         path.write_bytes(mutated(good, random.Random(seed)))
         said = verdict(path)
         assert said == "valid" or said.startswith("x.onnx: not a valid ONNX model: "), seed

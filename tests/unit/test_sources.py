@@ -187,3 +187,24 @@ def test_a_member_of_an_archive_in_a_wheel(tmp_path: Path) -> None:
         else:
             extract_from_wheel(wheel, source, tmp_path / "target")
             assert (tmp_path / "target").read_bytes() == CONTENT
+
+
+def test_archives_that_do_harm(tmp_path: Path) -> None:
+    """One that grows without end, and one whose data are damaged: refused, and nothing is run."""
+    bomb = tmp_path / "bomb.whl"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.onnx", bytes(65 << 20))
+    damaged = tmp_path / "damaged.whl"
+    with zipfile.ZipFile(damaged, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.onnx", bytes(range(256)) * 64)
+    raw = bytearray(damaged.read_bytes())
+    raw[50:60] = b"\xff" * 10
+    damaged.write_bytes(raw)
+    for path, said in (
+        (bomb, "m.onnx of models==1: 68157440 bytes from so small an archive: a bomb"),
+        (damaged, "models==1: not a zip archive: "),
+    ):
+        source = PypiSource("models==1", "m.onnx", SHA256, None, None)
+        with pytest.raises(UserError) as caught:
+            extract_from_wheel(path, source, tmp_path / "target")
+        assert str(caught.value).startswith(said)

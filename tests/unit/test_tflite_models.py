@@ -1,6 +1,5 @@
 """TensorFlow Lite models on the host: told apart, inspected, run, quantized, and refused."""
 
-import os
 import random
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from test_models import mutated, verdict
 
+from imagebuilder.catalog.bundle_source import TensorSpec
 from imagebuilder.catalog.optimization import Quantize
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.data import Split
@@ -15,6 +15,8 @@ from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import Port, inspect_model
 from imagebuilder.models.runner import Runner
 from imagebuilder.models.steps.tflite_int8 import quantize_tflite
+from imagebuilder.models.trial import judge, try_model
+from imagebuilder.run import Completed
 
 BUNDLES = Path(__file__).parents[1] / "fixtures" / "bundles"
 DOUBLING = BUNDLES / "good-tflite" / "model.tflite"
@@ -46,7 +48,7 @@ def test_inspect() -> None:
 def test_mutated_models_do_not_crash_the_builder(tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     good = DOUBLING.read_bytes()
-    for seed in range(int(os.environ.get("IMAGEBUILDER_MUTATIONS", "12"))):
+    for seed in range(6):
         raw = mutated(good, random.Random(seed))
         path.write_bytes(raw[:4] + b"TFL3" + raw[8:])
         said = verdict(path)
@@ -60,6 +62,21 @@ def test_a_damaged_model_cannot_be_run(tmp_path: Path) -> None:
     path.write_bytes(DOUBLING.read_bytes()[:200])
     with pytest.raises(UserError, match=r"^x\.tflite: LiteRT cannot load it: "):
         Runner(path)
+
+
+def test_a_model_is_tried_before_it_is_measured(tmp_path: Path) -> None:
+    inputs = [TensorSpec("x", "float32", (-1, 3))]
+    try_model(DOUBLING, inputs)
+    path = tmp_path / "x.tflite"
+    path.write_bytes(DOUBLING.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"^x\.tflite: LiteRT cannot load it: "):
+        try_model(path, inputs)
+    with pytest.raises(UserError) as caught:
+        judge(path, Completed((), -11, b"", b""))
+    assert str(caught.value) == (
+        "x.tflite: its runtime does not survive running it (SIGSEGV)\n"
+        "  hint: the file is damaged, or was made to do harm"
+    )
 
 
 def test_batches_of_any_size() -> None:
