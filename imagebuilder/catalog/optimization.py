@@ -85,7 +85,7 @@ class MetricFacts:
 
     tasks: frozenset[str]
     less_is_better: bool = False
-    labels: Literal["class", "text", "tokens", "none"] = field(default="class")
+    labels: Literal["class", "text", "tokens", "values", "none"] = field(default="class")
 
 
 METRICS = {
@@ -94,6 +94,7 @@ METRICS = {
     "auc": MetricFacts(frozenset({"classification", "detection", "speech", "other"})),
     "cer": MetricFacts(frozenset({"speech", "generation", "other"}), True, "text"),
     "perplexity": MetricFacts(frozenset({"generation"}), True, "tokens"),
+    "r2": MetricFacts(frozenset({"regression", "other"}), False, "values"),
     "agreement": MetricFacts(
         frozenset({"classification", "detection", "speech", "other"}), False, "none"
     ),

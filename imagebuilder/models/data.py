@@ -24,8 +24,8 @@ Array = npt.NDArray[Any]
 class Split:
     """`inputs` by name, each [samples, ...] with the model's dtype; one label for each sample.
 
-    Labels are int64 [samples, ...], or texts. `whole` are the inputs without an axis for samples:
-    their arrays are [samples, *shape].
+    Labels are int64 [samples, ...], float32 for the metric r2, or texts. `whole` are the
+    inputs without an axis for samples: their arrays are [samples, *shape].
     """
 
     inputs: Mapping[str, Array]
@@ -95,7 +95,9 @@ def _labels(source: BundleSource, inputs: Any, labels: Any) -> Array | tuple[str
     kind = METRICS[source.floor.metric].labels
     if kind == "none":
         return np.zeros(_count(inputs), np.int64)
-    return tuple(labels) if kind == "text" else np.asarray(labels, np.int64)
+    if kind == "text":
+        return tuple(labels)
+    return np.asarray(labels, np.float32 if kind == "values" else np.int64)
 
 
 def _count(inputs: Mapping[str, Array]) -> int:
@@ -138,9 +140,20 @@ def _label_problem(source: BundleSource, inputs: Mapping[str, Array], labels: An
             return f"must have a text as each label, for {metric}"
         return ""
     array = np.asarray(labels)
+    if kind == "values":
+        return _value_problem(source, array)
     if array.dtype.kind not in "iub":
         return f"must have whole numbers as labels, for {metric}"
     return _class_problem(source, array)
+
+
+def _value_problem(source: BundleSource, labels: Array) -> str:
+    wanted = source.outputs[0].shape[1:]
+    if labels.dtype.kind not in "iuf" or labels.shape[1:] != wanted:
+        return f"must have numbers of the output's shape {('N', *wanted)} as labels, for r2"
+    if not np.isfinite(labels).all():
+        return "has a label that is no number"
+    return "has labels that are all equal" if labels.min() == labels.max() else ""
 
 
 def _class_problem(source: BundleSource, labels: Array) -> str:

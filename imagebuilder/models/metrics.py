@@ -194,6 +194,26 @@ def perplexity(evidence: Array) -> float:
     return float(np.exp(evidence[:, 0].sum() / evidence[:, 1].sum()))
 
 
+def residuals(output: Array, labels: Sequence[Any] | Array) -> Array:
+    """Of each sample the squared errors' sum, the sums of the values and their squares, and how
+    many there are; `labels` are the values, in the order of `output`.
+    """
+    truth = np.asarray(labels, np.float64).reshape(len(labels), -1)
+    off = output.astype(np.float64).reshape(truth.shape) - truth
+    count = np.full(len(truth), float(truth.shape[1]))
+    return np.stack([(off**2).sum(1), truth.sum(1), (truth**2).sum(1), count], axis=1)
+
+
+def r2(evidence: Array) -> float:
+    """Coefficient of determination in percent: 100 (1 - squared errors / squared deviations).
+
+    Negative where a constant would do better; NaN where all values are equal.
+    """
+    errors, total, squares, count = evidence.sum(0)
+    deviations = squares - total**2 / count
+    return float(100.0 * (1.0 - errors / deviations)) if deviations > 0 else float("nan")
+
+
 def metric_named(name: str, alphabet: Sequence[str] = ()) -> Metric:
     """A metric of `catalog.optimization.METRICS`; `alphabet` is for `cer` only."""
     if name == "cer":
@@ -207,5 +227,6 @@ _METRICS = {
     "auc": Metric(detections, auc),
     "f1": Metric(decisions, f1),
     "perplexity": Metric(token_surprise, perplexity),
+    "r2": Metric(residuals, r2),
 }
 METRIC_NAMES = (*_METRICS, "cer")

@@ -38,6 +38,10 @@ def fetcher(tmp_path: Path) -> Fetcher:
         ("pulsevad", 9_500),
         ("silero-vad", 660_000),
         ("rock-paper-scissors", 82_000),
+        ("visual-wake-words", 340_000),
+        ("image-classification", 100_000),
+        ("keyword-spotting", 54_000),
+        ("anomaly-detection", 281_000),
     ],
 )
 def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:

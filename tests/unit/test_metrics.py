@@ -108,6 +108,14 @@ def test_intervals_hold_the_score(name: str) -> None:
     assert metric.interval(evidence) == (low, high)
 
 
+def test_r2() -> None:
+    values = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert score("r2", values, values) == 100
+    # Squared errors 0.25 + 0.25, squared deviations from 2.5: 2.25 + 0.25 + 0.25 + 2.25.
+    assert score("r2", values + np.eye(2) / 2, values) == pytest.approx(90)
+    assert score("r2", np.full((2, 2), 2.5), values) == pytest.approx(0)
+
+
 def test_every_declared_metric_exists() -> None:
     from imagebuilder.catalog.optimization import METRICS
 
