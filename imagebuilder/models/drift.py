@@ -25,6 +25,9 @@ ELEMENTS = 1024
 NOISE = 1e-5
 """Share of a tensor's scale below which a difference is one of rounding."""
 
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""No difference is below it: a processor may take such numbers for 0."""
+
 Key = tuple[str, str, str]
 
 
@@ -102,8 +105,9 @@ def _largest(array: Array) -> float:
 def histogram(key: Key, values: Array, scale: float) -> Histogram:
     """Bins of about as many of `values`, float64 [n], each, and one at either side of all.
 
-    `scale` is the largest absolute value of the tensor: what varies by less than its 100,000th part
-    varies by rounding only, as the mean of an input that is brought to mean 0, and has one bin.
+    `scale` is the largest absolute value of the tensor, and `values` are within it: what varies by
+    less than its 100,000th part varies by rounding only, as the mean of an input that is brought to
+    mean 0, and has one bin.
 
     A bound lies between two values that occur, so that a value that occurs often stays in its bin
     when another processor rounds it otherwise.
@@ -117,8 +121,8 @@ def _bounds(values: Array, scale: float) -> Array:
     if len(values) == 0:
         return np.array([0.0])
     ordered = np.unique(values)
-    if ordered[-1] - ordered[0] <= scale * NOISE:
-        middle, margin = (ordered[0] + ordered[-1]) / 2, scale / 1000 or 1e-3
+    if ordered[-1] - ordered[0] <= max(scale * NOISE, SMALLEST):
+        middle, margin = (ordered[0] + ordered[-1]) / 2, max(scale / 1000, SMALLEST)
         return np.array([float(f"{bound:.9g}") for bound in (middle - margin, middle + margin)])
     quantiles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
     at = np.unique(np.searchsorted(ordered, quantiles))

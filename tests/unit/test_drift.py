@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
@@ -53,8 +53,11 @@ def test_a_bound_lies_between_the_values_that_occur() -> None:
 
 
 @given(VALUES, st.floats(0, 1e6))
+@example(np.array([0, 5e-324]), 0.0)
+@example(np.array([0, 1e-300]), 0.0)
 def test_every_value_is_counted_and_the_bounds_rise(values: np.ndarray, scale: float) -> None:
-    made = histogram(("input", "x", "mean"), values, scale)
+    largest = max((abs(v) for v in values if not math.isnan(v)), default=0.0)
+    made = histogram(("input", "x", "mean"), values, max(scale, largest))
     assert sum(made.counts) == len(values)
     assert made.counts[-1] == np.isnan(values).sum()
     assert made.counts[0] == 0
