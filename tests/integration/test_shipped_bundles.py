@@ -56,7 +56,7 @@ def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     assert bundle.description.checks[0].samples >= 16
     report = json.loads((bundle.folder / "report.json").read_text())
     low, high = report["accuracy"]["optimized_interval"]
-    assert low < accuracy.optimized < high
+    assert low - 0.005 <= accuracy.optimized <= high + 0.005  # its ends have two digits
 
 
 def test_a_bundle_is_the_same_every_time(fetcher: Fetcher) -> None:
