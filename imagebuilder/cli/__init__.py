@@ -21,6 +21,7 @@ COMMANDS = {
     "build": ("build", "Build the image."),
     "run": ("run", "Boot the image in QEMU, console here."),
     "test": ("test", "Boot the image in QEMU and test it."),
+    "conformance": ("conformance", "Show which ONNX operators the image's runtime can run."),
     "flash": ("flash", "Write the image to a device."),
     "model": ("model", "Inspect, build and compare models."),
     "inspect": ("inspect", "Show what is in an image or a bundle, or how two differ."),

@@ -90,7 +90,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
     app: App = context.obj
     asked = [
-        ask(app, manifest, name, engine) for name in _machines(app, manifest, machines, engine)
+        ask(app, manifest, name, engine) for name in machine_names(app, manifest, machines, engine)
     ]
     counting = Counting(baseline, write_baseline, threshold)
     counting.check(tuple(item.machine.name for item in asked))
@@ -138,7 +138,9 @@ def _report(
     )
 
 
-def _machines(app: App, manifest: Path, asked: tuple[str, ...], engine: str) -> list[str | None]:
+def machine_names(
+    app: App, manifest: Path, asked: tuple[str, ...], engine: str
+) -> list[str | None]:
     """The names asked for, patterns resolved to machines that QEMU and the engine have."""
     if not asked:
         return [None]

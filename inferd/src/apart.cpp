@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 #include <functional>
+#include <optional>
 
 #include "models.hpp"
 #include "selftest.hpp"
@@ -83,8 +84,10 @@ Json report_of(const Ended& ended, unsigned seconds) {
     return report;
 }
 
-// In a process of its own first: a library can be one that the core cannot run.
-Status load_libraries(Models& models, const Config& config, unsigned seconds) {
+// In a process of its own first: a library can be one that the core cannot run. `crash` is then
+// the report of every model.
+Status load_libraries(Models& models, const Config& config, unsigned seconds,
+                      std::optional<Json>& crash) {
     const auto load = [&]() -> std::string {
         const auto problem = models.load_libraries(config);
         return problem ? problem->message : "";
@@ -92,7 +95,9 @@ Status load_libraries(Models& models, const Config& config, unsigned seconds) {
     const auto ended = run_apart(load, seconds);
     if (!ended) return ended.error();
     if (ended->status != 0) {
-        return Error{"", "loading the runtime: " + why_ended(ended->status, seconds)};
+        crash = report_of(*ended, seconds);
+        (*crash)["error"] = "loading the runtime: " + why_ended(ended->status, seconds);
+        return std::nullopt;
     }
     if (!ended->text.empty()) return Error{"", ended->text};
     return models.load_libraries(config);
@@ -102,13 +107,18 @@ Status load_libraries(Models& models, const Config& config, unsigned seconds) {
 
 Result<Json> selftest_apart(const Config& config, unsigned seconds) {
     Models models;
-    if (auto problem = load_libraries(models, config, seconds)) return *problem;
+    std::optional<Json> crash;
+    if (auto problem = load_libraries(models, config, seconds, crash)) return *problem;
     auto reports = Json::array();
     for (const auto& entry : config.models) {
-        const auto ended =
-            run_apart([&] { return dump(test_model(models, config, entry)); }, seconds);
-        if (!ended) return ended.error();
-        reports.push_back(report_of(*ended, seconds));
+        if (crash) {
+            reports.push_back(*crash);
+        } else {
+            const auto ended =
+                run_apart([&] { return dump(test_model(models, config, entry)); }, seconds);
+            if (!ended) return ended.error();
+            reports.push_back(report_of(*ended, seconds));
+        }
         reports.back()["bundle"] = entry.bundle;
     }
     return reports;

@@ -8,8 +8,9 @@
 namespace inferd {
 
 // The reports of all models, in their order. A model that cannot be loaded has `error`; one whose
-// process was ended by a signal `signal` too, and so has one that took more than `seconds`.
-// Fails when a runtime's library cannot be loaded. There must be no other thread.
+// process was ended by a signal `signal` too, and so has one that took more than `seconds`;
+// all have, where loading a runtime's library ends a process. Fails when a library is refused.
+// There must be no other thread.
 Result<Json> selftest_apart(const Config& config, unsigned seconds);
 
 }  // namespace inferd

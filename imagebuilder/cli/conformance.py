@@ -1,0 +1,185 @@
+"""`imagebuilder conformance`: the operator models on the machine of an image."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from imagebuilder.artifact import testable
+from imagebuilder.cli.app import App, manifest_argument
+from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder, save_lock
+from imagebuilder.cli.suite import available_memory, make_session
+from imagebuilder.cli.test import machine_names
+from imagebuilder.conformance.outcome import (
+    FAILED,
+    STATUSES,
+    Column,
+    Table,
+    failures,
+    read_table,
+    worse,
+)
+from imagebuilder.engines.locking import TOOLS_SUITE, Request, lock_packages, tool_set
+from imagebuilder.errors import EXIT_FAILED, UserError
+from imagebuilder.fetch.debian import Archive
+from imagebuilder.hosttools import IMAGE_TOOLS, fetch_all, host_arch, unpack_tools
+from imagebuilder.log import Task
+from imagebuilder.resolve import Build
+from imagebuilder.run import run
+from imagebuilder.state import new_folder
+from imagebuilder.target.qemu import Guest
+
+TABLE, PAGE = "conformance.json", "conformance.md"
+ROLE, PACKAGE = "operators", "libonnx-testdata"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A machine with its image built; the lock of `build` has the operator models too."""
+
+    build: Build
+    guest: Guest
+    archive: Archive
+
+    @property
+    def column(self) -> Column:
+        """What runs the models, for the table."""
+        machine, qemu = self.build.machine, self.guest.qemu
+        runtimes = {f"{m.runtime.name} {m.target.version}": None for m in self.build.models}
+        return Column(machine.name, f"{machine.arch}, QEMU {qemu.cpu}", ", ".join(runtimes))
+
+
+@click.command()
+@manifest_argument
+@click.option("--machine", "machines", metavar="NAME", multiple=True,
+              help="Machine instead of the manifest's; may be repeated, and may be a pattern "
+              "such as 'qemu*'.")  # fmt: skip
+@engine_option
+@locked_option
+@click.option("--only", metavar="PATTERN", multiple=True,
+              help="Only models whose name fits, such as 'conv_*'; may be repeated.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), metavar="N",
+              help="Only N of the models, evenly spread.")  # fmt: skip
+@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help=f"A {TABLE}: fail only for models that passed there.")  # fmt: skip
+@output_option
+@click.pass_context
+def command(  # noqa: PLR0913, PLR0917 - one for each option
+    context: click.Context,
+    manifest: Path,
+    machines: tuple[str, ...],
+    engine: str,
+    locked: bool,
+    only: tuple[str, ...],
+    sample: int | None,
+    baseline: Path | None,
+    output: Path | None,
+) -> None:
+    """Run ONNX's operator models on the image of MANIFEST in QEMU, in one boot a machine.
+
+    Writes conformance.json and conformance.md; fails if a model gives a wrong output, an error or
+    a crash.
+    """
+    app: App = context.obj
+    before = None if baseline is None else read_table(baseline)
+    names = machine_names(app, manifest, machines, engine)
+    asked = [ask(app, manifest, name, engine) for name in names]
+    prepared = [_prepare(app, item, locked, output) for item in asked]
+    table = _run(app, prepared, only, sample)
+    _report(app, table, output_folder(asked[0], output).parent)
+    bad = sum(table.count(column.name, FAILED) for column in table.columns)
+    if before is not None:
+        lines = worse(table, before)
+        for line in lines:
+            app.log.print(f"WORSE {line}")
+        bad = len(lines)
+    context.exit(EXIT_FAILED if bad else 0)
+
+
+def _prepare(app: App, asked: Asked, locked: bool, output: Path | None) -> Prepared:
+    build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
+    requests = (Request("", "image", TOOLS_SUITE, host_arch(), IMAGE_TOOLS),
+                Request("", ROLE, TOOLS_SUITE, host_arch(), (PACKAGE,), closure=False))  # fmt: skip
+    lock = lock_packages(build, requests, archive, update=False, strict=locked)
+    build = dataclasses.replace(build, lock=lock)
+    if not locked:
+        save_lock(build)
+    guest = make_session(app, build, testable(artifacts), archive, "direct").guest
+    return Prepared(build, guest, archive)
+
+
+def _run(app: App, prepared: Sequence[Prepared], only: Sequence[str], sample: int | None) -> Table:
+    """The table of all machines, as many at a time as the host can run."""
+    from imagebuilder.conformance.bundles import write_bundles
+    from imagebuilder.conformance.cases import read_case
+    from imagebuilder.conformance.device import outcomes, pack
+
+    first = prepared[0]
+    package = tool_set(first.build, ROLE).packages[0]
+    paths = choose(_models(first), only, sample)
+    with TemporaryDirectory(prefix="ib-operators-") as name, app.log.task("pack models"):
+        folder, disk = Path(name) / "bundles", Path(name) / "operators.img"
+        cases = [read_case(path) for path in paths]
+        bundles = write_bundles(cases, folder)
+        tools = unpack_tools(tool_set(first.build, "image"), first.archive, app.fetcher.cache)
+        pack(folder, tools, disk)
+        with app.log.task("operator models", len(bundles) * len(prepared)) as task:
+            done = partial(Task.advance, task)
+            ask_guest = partial(outcomes, disk=disk, bundles=bundles, cases=cases, done=done)
+            with ThreadPoolExecutor(_jobs(prepared)) as pool:
+                found = list(pool.map(ask_guest, [item.guest for item in prepared]))
+    columns = tuple(item.column for item in prepared)
+    return Table.join(f"{package.name} {package.version}", cases, columns, found)
+
+
+def _models(prepared: Prepared) -> list[Path]:
+    """All operator models, of the locked package."""
+    from imagebuilder.conformance.cases import find_models
+
+    packages = tool_set(prepared.build, ROLE)
+    root = prepared.archive.fetcher.cache.root / ROLE / packages.packages[0].sha256
+    if not root.is_dir():
+        (file,) = fetch_all(packages, prepared.archive)
+        with new_folder(root) as folder:
+            run(["dpkg-deb", "-x", file, folder])
+    return find_models(root)
+
+
+def choose(paths: Sequence[Path], only: Sequence[str], sample: int | None) -> list[Path]:
+    """The models that fit one of the patterns, evenly spread; `UserError` if none does."""
+    from imagebuilder.conformance.cases import model_name, spread
+
+    fit = [p for p in paths if not only or any(fnmatch.fnmatch(model_name(p), o) for o in only)]
+    if not fit:
+        raise UserError(f"no operator model fits {' or '.join(only)}")
+    return spread(fit, sample)
+
+
+def _jobs(prepared: Sequence[Prepared]) -> int:
+    largest = max(item.guest.qemu.memory for item in prepared)
+    return max(1, min(len(os.sched_getaffinity(0)), available_memory() // largest))
+
+
+def _report(app: App, table: Table, folder: Path) -> None:
+    from imagebuilder.conformance.outcome import write_table
+    from imagebuilder.conformance.page import markdown
+
+    write_table(table, folder / TABLE)
+    (folder / PAGE).write_text(markdown(table), "utf-8")
+    rows = [(c.name, c.cpu, c.runtime, *(str(table.count(c.name, s)) for s in STATUSES))
+            for c in table.columns]  # fmt: skip
+    app.log.table(("machine", "core", "runtime", *STATUSES), rows)
+    for column in table.columns:
+        for reason, names in failures(table, column.name).items():
+            app.log.print(f"{column.name}: FAILED {', '.join(names)}: {reason}")
+    app.log.print(f"{table.data}; tables: {folder / TABLE}, {folder / PAGE}")

@@ -1,0 +1,1 @@
+"""Which ONNX operators a runtime and a core can run: Debian's operator models as bundles."""
