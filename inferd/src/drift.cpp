@@ -150,7 +150,9 @@ void count_part(const DriftStatistic& statistic, std::vector<std::uint64_t>& cou
             return count(statistic, counts, largest(part).second);
         case StatisticKind::kChoice: {
             const auto& shape = part.tensor.shape;
-            const auto classes = shape.empty() ? 1 : static_cast<std::size_t>(shape.back());
+            // An axis can have no elements.
+            const auto classes = std::max<std::size_t>(
+                1, shape.empty() ? 1 : static_cast<std::size_t>(shape.back()));
             return count(statistic, counts, static_cast<double>(largest(part).first % classes));
         }
     }
@@ -159,8 +161,7 @@ void count_part(const DriftStatistic& statistic, std::vector<std::uint64_t>& cou
 // The batch is the free first axis of the inputs, of the same size in all.
 std::size_t samples_of(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs) {
     for (std::size_t i = 0; i < specs.size() && i < inputs.size(); ++i) {
-        if (!specs[i].shape.empty() && specs[i].shape[0] == -1)
-            return static_cast<std::size_t>(inputs[i].shape[0]);
+        if (specs[i].has_batch()) return static_cast<std::size_t>(inputs[i].shape[0]);
     }
     return 1;
 }
