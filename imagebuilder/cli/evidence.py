@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagebuilder.artifact import FILE_NAME, Artifacts, ImageModel, read_artifacts
+from imagebuilder.artifact import FILE_NAME, Artifacts, ImageModel, read_artifacts, testable
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.bundle.store import find_bundle
 from imagebuilder.cli.inspect import contents
@@ -17,9 +17,9 @@ from imagebuilder.errors import UserError
 from imagebuilder.lock import lock_path, read_lock
 from imagebuilder.report.evidence import SBOM, Evidence, bundle_evidence
 from imagebuilder.report.sbom import Materials, sbom
-from imagebuilder.state import Cache
+from imagebuilder.state import Cache, sha256_file
 
-REPORTS = ("junit.xml", "results.json", "report.html", "report.md")
+PAGES = ("report.html", "report.md")
 ENGINE_SBOM = "sbom.engine.spdx.json"
 
 
@@ -70,11 +70,28 @@ def _files(
             yield name, artifacts.path(kind).read_bytes()
     for bundle in bundles:
         yield from bundle_evidence(bundle, signed=asked.trust is not None)
-    for name in REPORTS:
-        for folder in (artifacts.folder, artifacts.folder.parent):
-            if (folder / name).is_file():
-                yield f"tests/{name}", (folder / name).read_bytes()
-                break
+    yield from run_reports(artifacts)
+
+
+def run_reports(artifacts: Artifacts) -> Iterator[tuple[str, bytes]]:
+    """The reports of the last run, as far as they are of this image; none of another one.
+
+    The pages show all machines of a run, so that they are taken only if it had this one alone.
+    """
+    tested, reports = testable(artifacts).folder, artifacts.folder.parent
+    try:
+        results = json.loads((reports / "results.json").read_bytes())
+        image = sha256_file(tested / FILE_NAME)
+        own = [result for result in results if result["image"] == image]
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return
+    if not own:
+        return
+    yield "tests/results.json", (json.dumps(own, indent=2) + "\n").encode()
+    pages = [reports / name for name in PAGES] if own == results else []
+    for path in (tested / "junit.xml", *pages):
+        if path.is_file():
+            yield f"tests/{path.name}", path.read_bytes()
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.artifact import Artifacts, testable
+from imagebuilder.artifact import FILE_NAME, Artifacts, testable
 from imagebuilder.catalog import shipped
 from imagebuilder.cli.app import App
 from imagebuilder.cli.pipeline import Asked, build_image
@@ -20,6 +20,7 @@ from imagebuilder.hosttools import unpack_tools
 from imagebuilder.report import MachineResult, read_junit
 from imagebuilder.resolve import Build, server_memory
 from imagebuilder.run import Job, run_all
+from imagebuilder.state import sha256_file
 from imagebuilder.target.qemu import Guest
 from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
 from imagebuilder.testing.session import Session, write_session
@@ -59,6 +60,7 @@ def prepare(
         variant=artifacts.variant,
         boot=boot,
         models=tuple(model.name for model in artifacts.models),
+        image=sha256_file(artifacts.folder / FILE_NAME),
     )
     session = make_session(app, build, artifacts, archive, boot, key=key)
     return Prepared(asked, session, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from imagebuilder.report.baseline import Change
@@ -14,7 +14,10 @@ from imagebuilder.state import write_if_changed
 
 @dataclass(frozen=True, slots=True)
 class MachineResult:
-    """The tests of one machine; `seconds` is the whole run, `error` why it could not be tested."""
+    """The tests of one machine; `seconds` is the whole run, `error` why it could not be tested.
+
+    `image` is the SHA-256 of the artifacts.json of what was tested.
+    """
 
     machine: str
     engine: str
@@ -31,6 +34,7 @@ class MachineResult:
     figures: dict[str, int | str] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     compared: bool = False
+    image: str = ""
 
     @property
     def regressions(self) -> tuple[str, ...]:
@@ -51,12 +55,8 @@ def read_junit(path: Path, base: MachineResult) -> MachineResult:
            if case.find("failure") is not None or case.find("error") is not None]  # fmt: skip
     skipped = int(suite.get("skipped", 0))
     properties = {p.get("name", ""): p.get("value", "") for p in suite.iter("property")}
-    return MachineResult(
-        machine=base.machine,
-        engine=base.engine,
-        variant=base.variant,
-        boot=base.boot,
-        models=base.models,
+    return replace(
+        base,
         passed=int(suite.get("tests", 0)) - len({id(case) for case in bad}) - skipped,
         failed=len(bad),
         skipped=skipped,

@@ -19,6 +19,8 @@ INDEX, INDEX_SIGNATURE = "evidence.json", "evidence.sig"
 SBOM = "sbom.spdx.json"
 MAX_FILE = 64 << 20
 """Bytes of one file of an archive; a larger one is not read."""
+MAX_ALL = 256 << 20
+"""Bytes of all files of an archive."""
 MAX_FILES = 1000
 
 
@@ -62,12 +64,14 @@ def read_evidence(path: Path) -> Evidence:
 
 def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
+    left = MAX_ALL
     for number, member in enumerate(archive):
         name = member.name.partition("/")[2]
         parts = name.split("/")
         if not member.isreg() or not name or ".." in parts or name in seen:
             raise UserError(f"{path}: {member.name!r} has no place in an archive of evidence")
-        if member.size > MAX_FILE or number >= MAX_FILES:
+        left -= member.size
+        if member.size > MAX_FILE or left < 0 or number >= MAX_FILES:
             raise UserError(f"{path}: {member.name!r} is too large, or one file too many")
         seen.add(name)
         stream = archive.extractfile(member)

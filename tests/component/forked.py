@@ -3,13 +3,13 @@
 The libraries are imported once. Words: seed model, number of files, specification of the inputs.
 """
 
-import contextlib
 import json
 import os
 import random
 import signal
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -31,12 +31,16 @@ def fork(folder: Path, action: Callable[[], int]) -> Completed:
     if child == 0:
         for path, number in ((out, 1), (err, 2)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        code = 99
-        with contextlib.suppress(MemoryError):
+        code = 1
+        try:
             code = action()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+            sys.stdout.flush()
+        except BaseException:
+            # As an interpreter ends that nobody catches; this child must not go on as its parent.
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
     _, status, used = os.wait4(child, 0)
     assert used.ru_utime + used.ru_stime <= CPU_SECONDS, used
     assert used.ru_maxrss <= RSS_KIB, used

@@ -14,6 +14,7 @@ from spdx_python_model import v3_0_1 as spdx
 from imagebuilder.artifact import Artifact, Artifacts, ImageModel, write_artifacts
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.bundle.signer import FileKey
+from imagebuilder.cli.evidence import run_reports
 from imagebuilder.errors import UserError
 from imagebuilder.report.evidence import (
     INDEX,
@@ -152,3 +153,41 @@ def test_the_sbom_is_spdx_3(evidence: Evidence) -> None:
     }
     assert {("doorbell", "contains"), ("fixture", "testedOn"), ("fixture", "hasDeclaredLicense"),
             ("onnxruntime", "hasDeclaredLicense")} <= kinds  # fmt: skip
+
+
+def test_only_reports_of_this_image(tmp_path: Path) -> None:
+    folder = tmp_path / "qemuarm64"
+    folder.mkdir()
+    artifacts = Artifacts(folder, "doorbell", "1.4.0", "qemuarm64", "debian", "dev", "quiet",
+                          "0.0.0.0:8080", False, (), ())  # fmt: skip
+    image = hashlib.sha256(write_artifacts(artifacts).read_bytes()).hexdigest()
+    (folder / "junit.xml").write_bytes(b"junit")
+    (tmp_path / "report.md").write_bytes(b"page")
+    other = {"machine": "qemuarm", "image": "0" * 64}
+    own = {"machine": "qemuarm64", "image": image}
+    for results, wanted in (
+        ([own], {"tests/results.json", "tests/junit.xml", "tests/report.md"}),
+        ([own, other], {"tests/results.json", "tests/junit.xml"}),
+        ([other], set()),
+        ([{"machine": "qemuarm64"}], set()),
+    ):
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        found = dict(run_reports(artifacts))
+        assert set(found) == wanted
+        if found:
+            assert json.loads(found["tests/results.json"]) == [own]
+    (tmp_path / "results.json").unlink()
+    assert dict(run_reports(artifacts)) == {}
+
+
+def test_an_archive_is_limited_in_all(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.tar"
+    with path.open("wb") as stream:
+        for number in range(5):
+            entry = tarfile.TarInfo(f"a/{number}")
+            entry.size = 60 << 20
+            stream.write(entry.tobuf())
+            stream.seek(entry.size, io.SEEK_CUR)
+        stream.truncate()
+    with pytest.raises(UserError, match=r"'a/4' is too large, or one file too many"):
+        read_evidence(path)
