@@ -17,7 +17,7 @@ from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.build import check_model
 from imagebuilder.models.data import load_split
-from imagebuilder.models.evaluate import check_floor
+from imagebuilder.models.evaluate import check_floor, prepare
 from imagebuilder.models.inspect import SMALL, ModelInfo, Port, inspect_model, share
 from imagebuilder.models.metrics import wilson
 from imagebuilder.models.peak import peak
@@ -290,3 +290,37 @@ def test_what_does_not_fit_together(
     tmp_path: Path, old: str, new: str, problems: list[str]
 ) -> None:
     assert load_with(tmp_path, old, new) == problems
+
+
+def prepared(tmp_path: Path, data: str, recipe: str) -> str:
+    """Why a bundle whose model has the inputs x0 [-1, 3] and two classes is not measured."""
+    made = source(tmp_path, recipe)
+    text = BUNDLE.replace("name: x,", "name: x0,").replace("[-1, 2]", "[-1, 3]")
+    text = text.replace("outputs: [{name: y, dtype: float32, shape: [-1, 3]}]",
+                        "outputs: [{name: y, dtype: float32, shape: [-1, 2]}]")  # fmt: skip
+    made.file.path.write_text(text.replace("evaluation: test", data))
+    made = load_bundle_source(made.file.path)
+    with pytest.raises(UserError) as caught:
+        prepare(made, made.folder / "model.onnx", {})
+    return str(caught.value).removeprefix(f"{made.file.path}:")
+
+
+def test_a_floor_above_the_model_itself(tmp_path: Path) -> None:
+    recipe = """
+def load(split, sources):
+    return {"x0": np.ones((20, 3), np.float32)}, np.arange(20) % 2
+"""
+    assert prepared(tmp_path, "evaluation: test", recipe) == (
+        "10:26: accuracy.min: the model itself reaches 50.00 %, the floor is 90 %"
+    )
+
+
+def test_calibration_with_a_value_that_is_no_number(tmp_path: Path) -> None:
+    recipe = """
+def load(split, sources):
+    fill = np.nan if split == "few" else 1
+    return {"x0": np.full((20, 3), fill, np.float32)}, np.arange(20) % 2
+"""
+    assert prepared(tmp_path, "calibration: few, evaluation: test", recipe) == (
+        "9:25: data.calibration: the split 'few' has a value in x0 that is no number"
+    )
