@@ -10,6 +10,9 @@ from imagebuilder.target import api
 # Names of execution providers and delegates that compute on the CPU.
 ON_CPU = {"CPUExecutionProvider", "TfLiteXNNPackDelegate", "CPU"}
 
+# Seconds: it runs every model, emulated, maybe on a host with other work.
+REPORT_TIMEOUT = 300.0
+
 
 def test_golden_outputs_over_the_api(target, model, goldens, record_property):
     parity = goldens.compare(goldens.ask(target))
@@ -19,22 +22,23 @@ def test_golden_outputs_over_the_api(target, model, goldens, record_property):
     assert parity.within, parity
 
 
-def report_of(host, words):
+def report_of(target, words):
     """The models' entries of a JSON report, made as the server's user, by name."""
-    done = host.run(f"su -s /bin/sh {device.SERVER_USER} -c '{device.SERVER_PATH} {words}'")
+    command = f"su -s /bin/sh {device.SERVER_USER} -c '{device.SERVER_PATH} {words}'"
+    done = target.run(command, REPORT_TIMEOUT)
     assert done.stdout, done.stderr
     return {entry["name"]: entry for entry in json.loads(done.stdout)["models"]}
 
 
 @pytest.fixture(scope="module")
-def selftest(host):
-    return report_of(host, "selftest")
+def selftest(target):
+    return report_of(target, "selftest")
 
 
 @pytest.fixture(scope="module")
-def bench(host):
+def bench(target):
     # Few runs: a model that takes milliseconds on a board takes seconds here.
-    return report_of(host, "bench --runs 3")
+    return report_of(target, "bench --runs 3")
 
 
 def test_selftest_passes(selftest, model):
