@@ -1,10 +1,11 @@
-"""Writes docs/reference/*.md from the JSON Schemas: `python docs/make_reference.py`.
+"""Writes docs/reference/*.md from schemas and docstrings: `python docs/make_reference.py`.
 
 `tests/unit/test_docs.py` holds the result to the schemas.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def main() -> None:
     """Write every page."""
     for name in SCHEMAS:
         (FOLDER / f"{name}.md").write_text(page(name), encoding="utf-8")
+    (FOLDER / "testing-api.md").write_text(testing_page(), encoding="utf-8")
 
 
 def page(name: str) -> str:
@@ -98,6 +100,60 @@ def _kind(root: dict[str, Any], part: dict[str, Any]) -> str:
             names.get(kind, kind) for kind in kinds
         )  # fmt: skip
     return names.get(kinds, kinds)
+
+
+TESTING = Path(__file__).parents[1] / "imagebuilder" / "testing"
+
+
+def testing_page() -> str:
+    """The fixtures of the pytest plugin and the verbs of a target, from their docstrings."""
+    plugin = ast.parse((TESTING / "plugin.py").read_text("utf-8"))
+    target = ast.parse((TESTING / "target.py").read_text("utf-8"))
+    (verbs,) = [n for n in target.body if isinstance(n, ast.ClassDef) and n.name == "Target"]
+    fixtures = [n for n in _public(plugin) if "fixture" in map(_called, n.decorator_list)]
+    return "\n".join([
+        "# Testing API",
+        "",
+        "What tests of an image are written with; "
+        "[Write tests](../how-to/write-tests.md) shows it in use.",
+        "This page is made from the docstrings of `imagebuilder.testing`.",
+        "",
+        "## Fixtures",
+        "",
+        *(f"- `{node.name}`: {_text(node)}" for node in fixtures),
+        "",
+        "The mark `fresh` has a test start from the target as it was right after its boot.",
+        "",
+        "## The target",
+        "",
+        _text(verbs),
+        "",
+        *(f"- `target.{_signature(node)}`: {_text(node)}" for node in _public(verbs)),
+        "",
+    ])  # fmt: skip
+
+
+def _public(tree: ast.Module | ast.ClassDef) -> list[ast.FunctionDef]:
+    return [node for node in tree.body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            and node.name != "prepare"]  # fmt: skip
+
+
+def _called(node: ast.expr) -> str:
+    while isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    if any("property" in _called(d) for d in node.decorator_list):
+        return node.name
+    arguments = ast.unparse(node.args).removeprefix("self").removeprefix(", ")
+    return f"{node.name}({arguments})"
+
+
+def _text(node: ast.FunctionDef | ast.ClassDef) -> str:
+    return " ".join((ast.get_docstring(node) or "").split())
 
 
 if __name__ == "__main__":

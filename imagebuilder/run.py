@@ -123,6 +123,16 @@ def spawn(
                     stream.close()
 
 
+def detach(argv: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, in a session of its own; it prints to `log`."""
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            [str(word) for word in argv],
+            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A process to run: its output goes to `log`, it is killed after `timeout` seconds."""

@@ -18,7 +18,7 @@ from imagebuilder.report.baseline import (
     read_baseline,
     write_baseline,
 )
-from imagebuilder.target.qemu import Guest
+from imagebuilder.testing.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,13 @@ class Counting:
         if self.output is not None and self.output.exists():
             read_baseline(self.output)
 
-    def complete(self, app: App, guest: Guest, result: MachineResult) -> MachineResult:
+    def complete(self, app: App, session: Session, result: MachineResult) -> MachineResult:
         """The result with the figures, if any were asked for; a failed test has none."""
         if (self.baseline is None and self.output is None) or not result.good:
             return result
         from imagebuilder.testing.counting import count
 
+        guest = dataclasses.replace(session.guest, gdb=None)
         with app.log.task(f"count instructions on {result.machine}"):
             try:
                 figures = count(dataclasses.replace(guest, log_folder=guest.log_folder / "counted"))

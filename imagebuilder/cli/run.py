@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.debugger import gdb_words
 from imagebuilder.cli.pipeline import ask, build_image
 from imagebuilder.cli.suite import make_session
 from imagebuilder.cli.test import boot_option
@@ -26,9 +28,10 @@ from imagebuilder.target.qemu import Guest, copy_vars, forwarded, free_port, por
 @click.option("--port", "ports", metavar="HOST:GUEST", multiple=True,
               help="Forward a port; by default a free one to the API, and to ssh if there is any."
               )  # fmt: skip
+@click.option("--gdb", is_flag=True, help="Wait before the kernel's first instruction for gdb.")
 @output_option
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one for each option
     context: click.Context,
     manifest: Path,
     machine: str | None,
@@ -36,6 +39,7 @@ def command(
     locked: bool,
     boot: str,
     ports: tuple[str, ...],
+    gdb: bool,
     output: Path | None,
 ) -> None:
     """Boot the image of MANIFEST with its console on this terminal; Ctrl-A X or Ctrl-C ends it."""
@@ -49,6 +53,9 @@ def command(
         app.log.info(f"127.0.0.1:{forward.host} leads to port {forward.guest} of the target")
     if not forwards:
         app.log.info("the server listens on the target's loopback only: nothing is forwarded")
+    if gdb:
+        guest = dataclasses.replace(guest, gdb=free_port())
+        app.log.print(gdb_words(build.machine, artifacts, guest.gdb or 0))
     context.exit(_run(guest, forwards))
 
 
@@ -76,6 +83,6 @@ def _run(guest: Guest, forwards: tuple[Forward, ...]) -> int:
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as folder:
-        channels = Channels(forwards, vars=copy_vars(guest, Path(folder)))
+        channels = Channels(forwards, vars=copy_vars(guest, Path(folder)), gdb=guest.gdb)
         words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
-        return run_here(words)
+        return run_here([*words, *(("-S",) if guest.gdb else ())])

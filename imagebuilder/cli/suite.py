@@ -21,7 +21,8 @@ from imagebuilder.report import MachineResult, read_junit
 from imagebuilder.resolve import Build, server_memory
 from imagebuilder.run import Job, run_all
 from imagebuilder.state import sha256_file
-from imagebuilder.target.qemu import Guest
+from imagebuilder.target.board import Address, Board
+from imagebuilder.target.qemu import GDB_TIMEOUT, Guest
 from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
 from imagebuilder.testing.session import Session, write_session
 
@@ -44,31 +45,62 @@ class Prepared:
     @property
     def folder(self) -> Path:
         """Where the image lies, and the reports of its tests go."""
-        return self.session.guest.artifacts.folder
+        return self.session.artifacts.folder
 
 
-def prepare(
-    app: App, asked: Asked, boot: str, *, locked: bool, output: Path | None, key: Path | None
-) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How tests are run: `boot` as in `Guest`, or a board at `address`; the others as in `Session`.
+
+    `key` is a private key for ssh, `gdb` a port of this host for a debugger.
+    """
+
+    boot: str
+    key: Path | None = None
+    address: Address | None = None
+    only: tuple[str, ...] = ()
+    keep: bool = False
+    gdb: int | None = None
+
+
+def prepare(app: App, asked: Asked, way: Way, *, locked: bool, output: Path | None) -> Prepared:
     """Build the image of a machine and say how it is booted; raises as `build` does."""
     app.log.info(f"== {asked.machine.name} ({asked.engine})")
     build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
-    artifacts = testable(artifacts)
+    session = _session(app, (build, artifacts, archive), way)
     result = MachineResult(
         machine=asked.machine.name,
         engine=artifacts.engine,
-        variant=artifacts.variant,
-        boot=boot,
-        models=tuple(model.name for model in artifacts.models),
-        image=sha256_file(artifacts.folder / FILE_NAME),
+        variant=session.artifacts.variant,
+        boot="-" if way.address else way.boot,
+        models=tuple(model.name for model in session.models),
+        target=str(way.address or "QEMU"),
+        image=sha256_file(session.artifacts.folder / FILE_NAME),
     )
-    session = make_session(app, build, artifacts, archive, boot, key=key)
     return Prepared(asked, session, result)
+
+
+def _session(app: App, built: tuple[Build, Artifacts, Archive], way: Way) -> Session:
+    build, artifacts, archive = built
+    if way.address is None:
+        found = make_session(app, build, testable(artifacts), archive, way.boot, key=way.key)
+        system: Guest | Board = dataclasses.replace(found.guest, gdb=way.gdb)
+    else:
+        assert way.key is not None
+        system = Board(way.address, artifacts, way.key, artifacts.folder)
+    kept = system.artifacts.folder / "kept.txt" if way.keep else None
+    return Session(system, app.fetcher.cache, _budgets(build), way.only, kept)
+
+
+def _budgets(build: Build) -> dict[str, int]:
+    servers = {model.runtime.server for model in build.models}
+    return {server: server_memory(build.models, server) for server in sorted(servers)}
 
 
 def jobs_that_fit(prepared: Sequence[Prepared]) -> int:
     """How many of the machines can run at once on this host."""
-    largest = max(item.session.guest.qemu.memory for item in prepared) + OVERHEAD
+    systems = [item.session.system for item in prepared]
+    largest = max((s.qemu.memory for s in systems if isinstance(s, Guest)), default=0) + OVERHEAD
     return max(1, min(len(os.sched_getaffinity(0)), available_memory() // largest))
 
 
@@ -104,6 +136,8 @@ def _job(item: Prepared) -> Job:
     tests, folder = shipped("qemu-tests"), item.folder
     path, junit = folder / "session.json", folder / "junit.xml"
     write_session(item.session, path)
+    if item.session.keep is not None:
+        item.session.keep.unlink(missing_ok=True)
     junit.unlink(missing_ok=True)
     command = (
         sys.executable, "-m", "pytest", "-p", "imagebuilder.testing.plugin",
@@ -113,8 +147,11 @@ def _job(item: Prepared) -> Job:
         f"--imagebuilder-session={path}", f"--junitxml={junit}",
         "-o", "junit_family=xunit1", str(tests), *map(str, item.asked.manifest.tests),
     )  # fmt: skip
-    text = item.session.guest.artifacts.text_listen
-    return Job(command, folder / "tests.log", TEXT_TIMEOUT if text else TIMEOUT)
+    system = item.session.system
+    limit = TEXT_TIMEOUT if system.artifacts.text_listen else TIMEOUT
+    if isinstance(system, Guest) and system.gdb is not None:
+        limit = GDB_TIMEOUT
+    return Job(command, folder / "tests.log", limit)
 
 
 def _result(app: App, item: Prepared, job: Job, code: int | None) -> MachineResult:
@@ -151,6 +188,4 @@ def make_session(
     if artifacts.has("qemuboot"):
         qemu = with_qemuboot(qemu, read_qemuboot(artifacts.path("qemuboot").read_text("utf-8")))
     guest = Guest(artifacts, qemu, tools, boot, artifacts.folder, key)
-    budgets = {m.runtime.server: server_memory(build.models, m.runtime.server)
-               for m in build.models}  # fmt: skip
-    return Session(guest, app.fetcher.cache, budgets)
+    return Session(guest, app.fetcher.cache, _budgets(build))

@@ -11,9 +11,11 @@ import click
 from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.cli.baseline import Counting
 from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.debugger import gdb_words
 from imagebuilder.cli.pipeline import ask, output_folder
-from imagebuilder.cli.suite import jobs_that_fit, prepare, run_suite
+from imagebuilder.cli.suite import Way, jobs_that_fit, prepare, run_suite
 from imagebuilder.errors import EXIT_FAILED, UserError
+from imagebuilder.manifest import Manifest
 from imagebuilder.report import (
     SUMMARY_HEADER,
     MachineResult,
@@ -22,12 +24,17 @@ from imagebuilder.report import (
     write_json,
 )
 from imagebuilder.report.page import write_pages
+from imagebuilder.target.board import read_address
+from imagebuilder.target.qemu import free_port
 from imagebuilder.target.ssh import find_key
 
 boot_option = click.option(
     "--boot", type=click.Choice(("direct", "disk")), default="direct", show_default=True,
     help="Let QEMU load the kernel, or the firmware boot the disk.",
 )  # fmt: skip
+
+
+EMULATED = "Times are emulated: they compare builds, they are not a board's."
 
 
 @click.command()
@@ -70,6 +77,12 @@ boot_option = click.option(
     help="Growth of instructions that --baseline allows, by default 1 for inference, 3 "
     "for loading a model and for boot.",
 )
+@click.option("--target", "address", metavar="ssh://USER@HOST:PORT",
+              help="Test a board that runs the image, in place of QEMU.")  # fmt: skip
+@click.option("--model", "only", metavar="NAME", multiple=True,
+              help="Test this model only; may be repeated.")  # fmt: skip
+@click.option("--keep", is_flag=True, help="Leave the guest on, and say how to reach it.")
+@click.option("--gdb", is_flag=True, help="Wait before the kernel's first instruction for gdb.")
 @output_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917 - one for each option
@@ -85,20 +98,38 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     baseline: Path | None,
     write_baseline: Path | None,
     threshold: float | None,
+    address: str | None,
+    only: tuple[str, ...],
+    keep: bool,
+    gdb: bool,
     output: Path | None,
 ) -> None:
     """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
     app: App = context.obj
+    board = None if address is None else read_address(address)
+    if board is not None and (baseline or write_baseline or keep or gdb or boot != "direct"):
+        raise UserError("a board is tested as it runs: without --baseline, --write-baseline, "
+                        "--keep, --gdb and --boot")  # fmt: skip
     asked = [
         ask(app, manifest, name, engine) for name in machine_names(app, manifest, machines, engine)
     ]
     counting = Counting(baseline, write_baseline, threshold)
     counting.check(tuple(item.machine.name for item in asked))
     folder = output_folder(asked[0], output).parent
+    if len(asked) > 1 and (board or keep or gdb):
+        raise UserError("--target, --keep and --gdb are for one machine")
+    check_models(asked[0].manifest, only)
     key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
-    prepared = [prepare(app, item, boot, locked=locked, output=output, key=key) for item in asked]
+    if board is not None and key is None:
+        raise UserError(f"--target {address} needs a private key",
+                        hint="name its public key in the manifest: image.ssh.authorized_keys"
+                        )  # fmt: skip
+    way = Way(boot, key, board, only, keep, free_port() if gdb else None)
+    prepared = [prepare(app, item, way, locked=locked, output=output) for item in asked]
+    if way.gdb is not None:
+        app.log.print(gdb_words(asked[0].machine, prepared[0].session.artifacts, way.gdb))
     tested = [
-        (counting.complete(app, item.session.guest, result), place)
+        (counting.complete(app, item.session, result), place)
         for item, (result, place) in zip(
             prepared, run_suite(app, prepared, jobs or jobs_that_fit(prepared)), strict=True
         )
@@ -106,6 +137,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     counting.save([result for result, _ in tested])
     firmware = asked[0].manifest
     _report(app, tested, f"{firmware.name} {firmware.version}", folder, junit)
+    for item in prepared:
+        if item.session.keep is not None and item.session.keep.is_file():
+            app.log.print(item.session.keep.read_text("utf-8"))
     context.exit(0 if all(result.good for result, _ in tested) else EXIT_FAILED)
 
 
@@ -131,11 +165,19 @@ def _report(
         if result.error:
             app.log.print(f"{result.machine}: {result.error}")
     first = results[0]
+    note = EMULATED if first.target == "QEMU" else f"Times are those of {first.target}."
     app.log.print(
-        f"engine {first.engine}, variant {first.variant}, QEMU; reports: {junit}, "
-        f"{folder / 'report.html'}\n"
-        "Times are emulated: they compare builds, they are not a board's."
+        f"engine {first.engine}, variant {first.variant}, {first.target}; reports: {junit}, "
+        f"{folder / 'report.html'}\n{note}"
     )
+
+
+def check_models(manifest: Manifest, only: tuple[str, ...]) -> None:
+    """`UserError` for a name that is none of the manifest's models."""
+    have = [model.bundle for model in manifest.models]
+    for name in only:
+        if name not in have:
+            raise UserError(f"--model {name}: the manifest has {', '.join(have)}")
 
 
 def machine_names(

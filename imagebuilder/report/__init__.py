@@ -17,6 +17,7 @@ class MachineResult:
     """The tests of one machine; `seconds` is the whole run, `error` why it could not be tested.
 
     `image` is the SHA-256 of the artifacts.json of what was tested.
+    `target` is what it ran on: `QEMU`, or a board's address.
     """
 
     machine: str
@@ -35,6 +36,7 @@ class MachineResult:
     changes: tuple[Change, ...] = ()
     compared: bool = False
     image: str = ""
+    target: str = "QEMU"
 
     @property
     def regressions(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ def merge_junit(results: Sequence[tuple[MachineResult, Path]], output: Path) -> 
         if properties is None:
             properties = ET.Element("properties")
             suite.insert(0, properties)
-        for name in ("machine", "engine", "variant", "boot"):
+        for name in ("machine", "engine", "variant", "boot", "target"):
             ET.SubElement(properties, "property", name=name, value=getattr(result, name))
         for name, figure in result.figures.items():
             ET.SubElement(properties, "property", name=f"figure.{name}", value=str(figure))
@@ -122,8 +124,10 @@ def summary_rows(results: Sequence[MachineResult]) -> list[tuple[str, ...]]:
         tests = f"{result.passed} passed, {result.failed} failed"
         for model in result.models or ("-",):
             get = result.properties.get
+            name = result.machine if result.target == "QEMU" else (
+                f"{result.machine} at {result.target}")  # fmt: skip
             rows.append((
-                result.machine, model, status, tests if not result.error else result.error[:60],
+                name, model, status, tests if not result.error else result.error[:60],
                 get(f"{model}.max_abs", "-"), get(f"{model}.agreement", "-"),
                 f"{get('boot.ready', '-')} s", f"{get(f'{model}.emulated_ms', '-')} ms",
             ))  # fmt: skip

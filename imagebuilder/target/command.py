@@ -22,10 +22,10 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class KeptDisk:
-    """A disk that the guest writes to, and the log of its writes (see `power`)."""
+    """A disk that the guest writes to, and the log of its writes (see `power`), if any is kept."""
 
     path: Path
-    log: Path
+    log: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class Channels:
     """How the host and the guest talk; a path that is None is not used.
 
     `agent` and `qmp` are unix sockets, `packets` receives all network packets, `vars` is a writable
-    copy of the firmware's variables, `disk` stands in for the image's,
-    `extra` is a second one.
+    copy of the firmware's variables, `disk` stands in for the image's, `extra` is a second one.
+    `console` is a unix socket in place of this process's own console, `gdb` a port of the host for
+    a debugger.
     """
 
     forwards: tuple[Forward, ...] = ()
@@ -52,6 +53,8 @@ class Channels:
     disk: KeptDisk | None = None
     qmp: Path | None = None
     extra: ExtraDisk | None = None
+    console: Path | None = None
+    gdb: int | None = None
 
 
 def qemu_command(
@@ -70,7 +73,7 @@ def qemu_command(
         *("-machine", qemu.machine, "-cpu", qemu.cpu, "-accel", "tcg"),
         *("-m", str(qemu.memory // MIB), "-smp", "1", "-nographic", "-no-reboot"),
         # With signals, so that Ctrl-C ends QEMU; Ctrl-A X does too, Ctrl-A C gives its monitor.
-        *("-nodefaults", "-chardev", "stdio,id=console,mux=on,signal=on"),
+        *("-nodefaults", "-chardev", _console(channels.console)),
         *("-serial", "chardev:console", "-mon", "chardev=console"),
         *("-drive", f"if=none,id=disk,{_disk(artifacts, channels.disk)}"),
         *("-device", "virtio-blk-pci,drive=disk" + (",bootindex=0" if boot == "disk" else "")),
@@ -89,15 +92,26 @@ def qemu_command(
         ]
     if channels.qmp is not None:
         words += ["-qmp", f"unix:{_escape(channels.qmp)},server=on,wait=off"]
+    if channels.gdb is not None:
+        words += ["-gdb", f"tcp:127.0.0.1:{channels.gdb}"]
     if channels.packets is not None:
         dump = f"filter-dump,id=dump,netdev=net,file={_escape(channels.packets)}"
         words += ["-object", dump]
     return words
 
 
+def _console(path: Path | None) -> str:
+    if path is None:
+        return "stdio,id=console,mux=on,signal=on"
+    place, log = _escape(path), _escape(path.with_suffix(".log"))
+    return f"socket,id=console,mux=on,path={place},server=on,wait=off,logfile={log}"
+
+
 def _disk(artifacts: Artifacts, kept: KeptDisk | None) -> str:
     if kept is None:
         return f"file={_escape(artifacts.path('disk'))},format=raw,snapshot=on"
+    if kept.log is None:
+        return f"file={_escape(kept.path)},format=raw"
     files = {"file": kept.path, "log": kept.log}
     parts = [f"{name}.driver=raw,{name}.file.driver=file,{name}.file.filename={_escape(path)}"
              for name, path in files.items()]  # fmt: skip
@@ -108,9 +122,11 @@ def _boot(
     artifacts: Artifacts, qemu: Qemu, tools: Toolbox, boot: str, channels: Channels
 ) -> list[str]:
     if boot == "direct":
+        # A debugger's symbols have the addresses that the kernel was linked for.
+        fixed = "" if channels.gdb is None else " nokaslr"
         initrd = ["-initrd", str(artifacts.path("initrd"))] if artifacts.has("initrd") else []
         return ["-kernel", str(artifacts.path("kernel")), *initrd,
-                "-append", artifacts.command_line]  # fmt: skip
+                "-append", artifacts.command_line + fixed]  # fmt: skip
     assert qemu.firmware_code is not None
     code = _escape(tools.path(qemu.firmware_code))
     words = ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",

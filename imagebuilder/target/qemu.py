@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from imagebuilder import device
 from imagebuilder.artifact import Artifacts
 from imagebuilder.catalog.machine import Qemu
 from imagebuilder.errors import BuildError, UserError
@@ -27,19 +26,25 @@ from imagebuilder.target.agent import Agent, Output
 from imagebuilder.target.command import Channels, ExtraDisk, Forward, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
 from imagebuilder.target.qmp import Qmp
+from imagebuilder.target.reachable import read_token
 from imagebuilder.target.ssh import Ssh
 
 COUNT_SHIFT = 1
 COUNTED = ("-icount", f"shift={COUNT_SHIFT},sleep=off", "-rtc", "clock=vm")
 """The guest's clock advances by 2^COUNT_SHIFT ns an instruction; idle time is skipped."""
 SOCKET_TIMEOUT = 30.0
+GDB_TIMEOUT = 12 * 3600.0
+"""Seconds to the first answer where a debugger may stop the kernel."""
 BOOT_TIMEOUT = 180.0
 """Seconds to the first answer of the server, on a slow and busy host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What is booted and how; with `ssh_key`, a private key, commands go over ssh."""
+    """What is booted and how; with `ssh_key`, a private key, commands go over ssh.
+
+    With `gdb`, a port of this host, each boot waits until a debugger lets it go on.
+    """
 
     artifacts: Artifacts
     qemu: Qemu
@@ -47,6 +52,7 @@ class Guest:
     boot: str
     log_folder: Path
     ssh_key: Path | None = None
+    gdb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,9 @@ class Start:
 
     `counted`: its clock counts instructions. `disk` is written to, instead of nothing at all.
     `saved` is gone on with in place of a boot. `title` begins the console's text, which is then
-    added to what the file has. `extra` is a second disk. With another `stage` of `device.STAGES`
-    only that is waited for, whether or not the server can start.
+    added to what the file has. `packets` takes all packets of the network (pcap). `extra` is a
+    second disk. With another `stage` of `device.STAGES` only that is waited for, whether or not
+    the server can start.
     """
 
     ports: Ports | None = None
@@ -84,6 +91,7 @@ class Start:
     title: str = ""
     extra: ExtraDisk | None = None
     stage: str = "ready"
+    packets: Path | None = None
 
 
 class TargetFailed(BuildError):
@@ -102,7 +110,7 @@ class Running:
         self.api_port = start.ports.api
         self.text_port = start.ports.text
         self.ssh_port = start.ports.ssh
-        self.packets = folder / "packets.pcap"
+        self.packets = start.packets or folder / "packets.pcap"
         self._process = process
         assert process.stdout is not None
         log = guest.log_folder / "console.log"
@@ -118,21 +126,32 @@ class Running:
         assert self._transport is not None
         try:
             return self._transport.run(command, timeout)
-        except BuildError as error:
+        except (BuildError, OSError) as error:
+            if self.console.ended:
+                raise self._fail(self._ending()) from error
             raise self._fail(str(error)) from error
 
     @cached_property
     def api_token(self) -> str:
         """What inferd wants its clients to show; empty where it wants nothing."""
-        find = f'sed -n \'s/.*"token_file": "\\(.*\\)".*/\\1/p\' {device.SERVER_CONFIG_PATH}'
-        done = self.run(f'file=$({find}); [ -z "$file" ] || head -n 1 "$file"')
-        return done.stdout.decode().strip()
+        return read_token(self.run)
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._process.pid
+
+    @property
+    def failed(self) -> bool:
+        """Whether a `TargetFailed` was raised, and nothing more can be done here."""
+        return self._failure is not None
 
     def wait_ready(self, timeout: float = BOOT_TIMEOUT, stage: str = "ready") -> None:
         """Wait for the server's first answer, or for an earlier stage of `device.STAGES`.
 
         `TargetFailed` as soon as that cannot come.
         """
+        timeout = timeout if self.guest.gdb is None else GDB_TIMEOUT
         deadline = time.monotonic() + timeout
         with self.console.changed:
             while stage not in self.console.stages:
@@ -174,14 +193,14 @@ class Running:
     def monitor(self) -> Qmp:
         """QEMU's monitor; `BuildError` if it does not answer."""
         if self._monitor is None:
-            _wait_for(self._folder / "qmp", self._process)
+            wait_for_socket(self._folder / "qmp", self._process)
             self._monitor = Qmp(self._folder / "qmp")
         return self._monitor
 
     def _connect(self) -> Agent | Ssh:
         if self.guest.ssh_key is not None and self.ssh_port is not None:
             return Ssh(self.ssh_port, self.guest.ssh_key, self._folder)
-        _wait_for(self._folder / "agent", self._process)
+        wait_for_socket(self._folder / "agent", self._process)
         return Agent(self._folder / "agent")
 
     def _check(self) -> None:
@@ -189,6 +208,8 @@ class Running:
             raise self._failure
         if self.console.trouble:
             raise self._fail(self.console.trouble)
+        if self.console.ended:
+            raise self._fail(self._ending())
 
     def _ending(self) -> str:
         code = self._process.wait()
@@ -252,18 +273,21 @@ def _command(guest: Guest, start: Start, folder: Path) -> list[str]:
         forwards=start.ports.forwards,
         agent=folder / "agent",
         qmp=folder / "qmp",
-        packets=folder / "packets.pcap",
+        packets=start.packets or folder / "packets.pcap",
         vars=copy_vars(guest, folder),
         disk=start.disk,
         extra=start.extra,
+        gdb=guest.gdb,
     )
     words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
     words += COUNTED if start.counted else ()
-    return [*words, *(("-incoming", "defer") if start.saved else ())]
+    if start.saved is not None:
+        return [*words, "-incoming", "defer"]
+    return [*words, *(("-S",) if guest.gdb else ())]
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """QEMU makes its sockets as it starts."""
+def wait_for_socket(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until QEMU has made a socket, as it does early, or has ended."""
     deadline = time.monotonic() + SOCKET_TIMEOUT
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

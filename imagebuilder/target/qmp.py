@@ -67,6 +67,8 @@ class Qmp:
 
     def load(self, path: Path) -> None:
         """Take the state that `save` wrote, into a QEMU started with `-incoming defer`, and run."""
+        # Else QEMU sends packets of its own in the guest's name.
+        self.execute("migrate-set-parameters", **{"announce-rounds": 0})
         self.execute("migrate-incoming", uri=f"file:{path}")
         self._wait_migrated()
         self.execute("cont")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from imagebuilder import device
 from imagebuilder.artifact import Artifacts
 from imagebuilder.target.agent import Output
 
@@ -33,3 +35,10 @@ class Reachable(Protocol):
 
     def run(self, command: str, timeout: float = 60.0) -> Output:
         """Run a shell command as root; `BuildError` if it does not end in `timeout` seconds."""
+
+
+def read_token(run: Callable[[str], Output]) -> str:
+    """What inferd's configuration on a target wants clients to show; empty for nothing."""
+    find = f'sed -n \'s/.*"token_file": "\\(.*\\)".*/\\1/p\' {device.SERVER_CONFIG_PATH}'
+    done = run(f'file=$({find}); [ -z "$file" ] || head -n 1 "$file"')
+    return done.stdout.decode().strip()

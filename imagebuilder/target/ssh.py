@@ -20,7 +20,7 @@ PAUSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """root on a port of this host; all commands share one connection.
+    """A user on a host, by default root on this one; all commands share one connection.
 
     `folder` takes its socket and the client's messages: a short path, since that of a socket has
     at most 107 bytes. The target made its host key at its first boot, so none is known.
@@ -29,6 +29,8 @@ class Ssh:
     port: int
     key: Path
     folder: Path
+    host: str = "127.0.0.1"
+    user: str = "root"
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until the target lets us in; `BuildError` after `timeout` seconds."""
@@ -53,6 +55,13 @@ class Ssh:
             raise BuildError(f"ssh: {next(filter(None, reversed(said))).strip()}")
         return Output(done.exit_code, done.stdout, done.stderr)
 
+    def forward(self, port: int, there: str) -> None:
+        """Lead a port of this host to an address as the target sees it; `BuildError` if refused."""
+        words = [*self._words(self.folder / "ssh.log"), "-O", "forward"]
+        done = run([*words, "-L", f"127.0.0.1:{port}:{there}"], check=False, timeout=30)
+        if done.exit_code != 0:
+            raise BuildError(f"ssh forwards nothing to {there}: {done.stderr.decode().strip()}")
+
     def close(self) -> None:
         """End the shared connection."""
         run([*self._words(self.folder / "ssh.log"), "-O", "exit"], check=False)
@@ -66,7 +75,7 @@ class Ssh:
         }  # fmt: skip
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return ["ssh", "-F", "none", "-E", str(messages), "-i", str(self.key), *words,
-                "-p", str(self.port), "root@127.0.0.1"]  # fmt: skip
+                "-p", str(self.port), f"{self.user}@{self.host}"]  # fmt: skip
 
 
 def find_key(authorized: Sequence[Path], given: Path | None) -> Path | None:

@@ -14,7 +14,9 @@ import pytest
 from imagebuilder.artifact import Artifacts, ImageModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.devicefiles import SERVER, TEXT_SERVER
-from imagebuilder.testing.emulated import EmulatedTarget, emulated
+from imagebuilder.errors import BuildError
+from imagebuilder.target.board import Board, reached
+from imagebuilder.testing.emulation import EmulatedTarget, emulated
 from imagebuilder.testing.golden import Goldens
 from imagebuilder.testing.session import Session, read_session
 from imagebuilder.testing.target import Target
@@ -50,7 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     for argument, server in KINDS.items():
         if argument in metafunc.fixturenames:
-            found = [m for m in session.guest.artifacts.models if m.server == server]
+            found = [m for m in session.models if m.server == server]
             metafunc.parametrize(argument, found, ids=[model.name for model in found])
 
 
@@ -59,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = config.stash.get(SESSION, None)
     if session is None:
         return
-    servers = {model.server for model in session.guest.artifacts.models}
+    servers = {model.server for model in session.models}
     absent = {name for name, server in (*KINDS.items(), *SERVERS.items()) if server not in servers}
     out = [item for item in items if absent & set(getattr(item, "fixturenames", ()))]
     if out:
@@ -71,14 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _ready(request: pytest.FixtureRequest) -> None:
     """Have the target on before a test, and as after its boot where the test is marked so."""
-    if "target" not in request.fixturenames:
-        return
-    target = request.getfixturevalue("target")
-    if isinstance(target, EmulatedTarget):
-        if request.node.get_closest_marker("fresh"):
-            target.restore()
-        elif not target.is_on:
-            target.boot()
+    if SESSION in request.config.stash and "target" in request.fixturenames:
+        fresh = request.node.get_closest_marker("fresh") is not None
+        request.getfixturevalue("target").prepare(fresh=fresh)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +90,7 @@ def session(request: pytest.FixtureRequest) -> Session:
 @pytest.fixture(scope="session")
 def artifacts(session: Session) -> Artifacts:
     """What the build left behind."""
-    return session.guest.artifacts
+    return session.artifacts
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +100,27 @@ def target(
     pytestconfig: pytest.Config,
 ) -> Iterator[Target]:
     """The image, booted once for all tests; one that a test leaves off is booted for the next."""
-    transport = "virtio-serial" if session.guest.ssh_key is None else "ssh"
-    record_testsuite_property("transport", transport)
-    with emulated(session.guest) as found:
+    record_testsuite_property("transport", "ssh" if session.over_ssh else "virtio-serial")
+    if isinstance(session.system, Board):
+        with reached(session.system) as board:
+            yield Target(str(session.system.address), board)
+        return
+    with emulated(session.system) as found:
         found.boot()
         for stage, seconds in found.console.stages.items():
             record_testsuite_property(f"boot.{stage}", seconds)
         if pytestconfig.stash[FRESH]:
             found.snapshot()
         yield found
+        if session.keep is not None:
+            session.keep.write_text(_leave_on(found), "utf-8")
+
+
+def _leave_on(found: EmulatedTarget) -> str:
+    try:
+        return found.leave_on()
+    except BuildError as error:
+        return f"{found.name}: nothing to look at: {error.what}"
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +134,7 @@ def bundles(session: Session) -> Mapping[str, SealedBundle]:
     """The sealed bundle of each model in the image, verified."""
     return {
         model.name: read_bundle(session.cache.bundle(model.digest))
-        for model in session.guest.artifacts.models
+        for model in session.artifacts.models
     }
 
 

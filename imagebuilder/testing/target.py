@@ -31,9 +31,10 @@ SERVICE_RUNS = (
 
 
 class Target:
-    """The system under test: a board as it is; `EmulatedTarget` adds power and snapshots.
+    """The system under test, in QEMU or a board.
 
-    Every verb raises `BuildError` when it cannot be done, within its timeout, in seconds.
+    A verb raises `BuildError` when it cannot be done within its timeout, in seconds. What a board
+    has not got skips the test, and the report says why.
     """
 
     def __init__(self, name: str, running: Reachable | None) -> None:
@@ -137,8 +138,9 @@ class Target:
         self._impossible("console")
 
     @property
-    def packets(self) -> Path:
-        """All packets of the target's network since power-on (pcap); not on a board."""
+    def packets(self) -> tuple[Path, ...]:
+        """All packets of the target's network (pcap), a file for each boot and restore; not on a
+        board."""
         self._impossible("packets")
 
     @property
@@ -155,6 +157,11 @@ class Target:
     def is_on(self) -> bool:
         """Whether it has power."""
         return self._running is not None
+
+    def prepare(self, *, fresh: bool) -> None:
+        """Before a test: a board is taken as it is, but `fresh` skips the test."""
+        if fresh:
+            self._impossible("restore")
 
     def boot(self) -> None:
         """Power on, and wait until the servers answer; not on a board."""

@@ -31,6 +31,14 @@ def test_reference_pages_are_made_from_the_schemas() -> None:
         assert page == make.page(name), "run: python docs/make_reference.py"
 
 
+def test_the_testing_api_is_made_from_the_docstrings() -> None:
+    page = (ROOT / "docs" / "reference" / "testing-api.md").read_text("utf-8")
+    assert page == reference().testing_page(), "run: python docs/make_reference.py"
+    for verb in ("boot()", "wait_for_service(", "wait_for_port(", "infer(", "metrics()", "crash(",
+                 "power_cut()", "reboot()", "snapshot(", "restore(", "console"):  # fmt: skip
+        assert f"`target.{verb}" in page
+
+
 def test_device_contract_holds_the_values_of_the_code() -> None:
     text = (ROOT / "docs/reference/device-contract.md").read_text("utf-8")
     values = (

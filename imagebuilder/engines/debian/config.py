@@ -72,8 +72,7 @@ def inittab(build: Build) -> str:
     ]
     if build.manifest.image.authorized_keys:
         lines.append(
-            "::respawn:/usr/sbin/dropbear -F -E -s -j -k -p 22 -r /data/ssh/ed25519"
-            " -D /etc/dropbear"
+            "::respawn:/usr/sbin/dropbear -F -E -s -k -p 22 -r /data/ssh/ed25519 -D /etc/dropbear"
         )
     for index, path in enumerate(build.manifest.image.services):
         lines.append(f"::respawn:/usr/libexec/imagebuilder/service-{index}-{path.stem}")

@@ -17,7 +17,16 @@ from imagebuilder.run import run
 from imagebuilder.target.command import KeptDisk
 from imagebuilder.target.console import Console
 from imagebuilder.target.power import cut
-from imagebuilder.target.qemu import Guest, Running, Saved, Start, booted, choose_ports
+from imagebuilder.target.qemu import (
+    Guest,
+    Running,
+    Saved,
+    Start,
+    TargetFailed,
+    booted,
+    choose_ports,
+)
+from imagebuilder.testing.keeping import describe_kept, keep
 from imagebuilder.testing.target import WARM, Target
 
 STOP_TIMEOUT = 60.0
@@ -37,7 +46,8 @@ class EmulatedTarget(Target):
         self._ports = choose_ports(guest.artifacts)
         self._saved: dict[str, Saved] = {}
         self._emulated: Running | None = None
-        self._titles = 0
+        self._broken: TargetFailed | None = None
+        self._packets: list[Path] = []
         self._lost = 0
         _copy(guest.artifacts.path("disk"), self._start)
 
@@ -64,9 +74,9 @@ class EmulatedTarget(Target):
         return self.running.console
 
     @property
-    def packets(self) -> Path:
-        """All packets of the target's network since power-on (pcap)."""
-        return self.running.packets
+    def packets(self) -> tuple[Path, ...]:
+        """All packets of the target's network (pcap), a file for each boot and restore."""
+        return tuple(self._packets)
 
     @property
     def disk(self) -> Path:
@@ -79,6 +89,28 @@ class EmulatedTarget(Target):
     def lost(self) -> int:
         """How many writes the last power cut lost."""
         return self._lost
+
+    def prepare(self, *, fresh: bool) -> None:
+        """Before a test: on, and with `fresh` as the last snapshot `warm` has it.
+
+        One that an earlier test found broken is brought up again; `TargetFailed`, at once after
+        the first time, if it does not come up.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            self._prepare(fresh)
+        except TargetFailed as error:
+            self._broken = error
+            raise
+
+    def _prepare(self, fresh: bool) -> None:
+        failed = self.is_on and self.running.failed
+        if fresh or (failed and WARM in self._saved):
+            self.restore()
+        elif failed or not self.is_on:
+            self.close()
+            self.boot()
 
     def boot(self) -> None:
         """Power on, and wait until the servers answer."""
@@ -127,9 +159,13 @@ class EmulatedTarget(Target):
         _copy(self._kept_disk(name), self._start)
         self._on(self._saved[name], f"restore {name}")
 
-    def has_snapshot(self, name: str = WARM) -> bool:
-        """Whether `restore` can be asked for it."""
-        return name in self._saved
+    def leave_on(self) -> str:
+        """Go on in a process that outlives this one; how to reach it, as text for people."""
+        state = self._folder / "kept.state"
+        self.running.monitor().save(state)
+        self.close()
+        kept = keep(self._guest, self._ports, state, self._run)
+        return "\n".join(describe_kept(self._guest, self._ports, kept))
 
     def monitor(self, command: str, **arguments: Any) -> Any:
         """Give QEMU a command of its monitor (QMP), such as `set_link`."""
@@ -145,12 +181,13 @@ class EmulatedTarget(Target):
             raise BuildError(f"{self.name} is on")
         _copy(self._start, self._run)
         self._log.write_bytes(b"")
-        self._titles += 1
+        self._packets.append(self._folder / f"{len(self._packets)}.pcap")
         start = Start(
             ports=self._ports,
             disk=KeptDisk(self._run, self._log),
             saved=saved,
-            title=title if self._titles > 1 else "",
+            title=title if len(self._packets) > 1 else "",
+            packets=self._packets[-1],
         )
         self._emulated = self._stack.enter_context(booted(self._guest, start))
 
