@@ -104,3 +104,9 @@ def test_no_host_of_a_package_registry_is_named() -> None:
             if hosts.search(line) and name != "tests/unit/test_linters.py":
                 found.append(f"{name}:{number}")
     assert found == []
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    # pytest imports them by that name alone, and ends before any test when it meets one twice.
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
