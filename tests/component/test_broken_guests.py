@@ -80,7 +80,7 @@ def test_a_hang_names_the_last_stage(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_flood_fills_neither_memory_nor_disk(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Running.wait_ready, "__defaults__", (4.0,))
+    monkeypatch.setattr(Running.wait_ready, "__defaults__", (4.0, "ready"))
     assert "not ready within 4 s" in failure(
         tmp_path, "yes 'x x x x x x x x x x x x x x x x x x x x'"
     )
