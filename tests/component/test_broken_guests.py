@@ -74,7 +74,7 @@ def test_a_start_that_fails(tmp_path: Path) -> None:
 
 
 def test_a_hang_names_the_last_stage(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Running.wait_ready, "__defaults__", (1.0,))
+    monkeypatch.setattr(Running.wait_ready, "__defaults__", (1.0, "ready"))
     text = failure(tmp_path, "echo 'imagebuilder: root'; sleep 60 & wait")
     assert text.startswith("qemuarm64: not ready within 1 s, last stage: root\n")
 
