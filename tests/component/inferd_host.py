@@ -82,7 +82,8 @@ def compile_into(folder: Path, settings: Mapping[str, str], target: str) -> None
         **settings,
     }
     words = [f"-D{key}={value}" for key, value in all_settings.items()]
-    _run("cmake", "-S", ROOT / "inferd", "-B", folder, "-G", "Ninja", *words)
+    # Anew, since a compiler that has moved would else lose the other settings.
+    _run("cmake", "--fresh", "-S", ROOT / "inferd", "-B", folder, "-G", "Ninja", *words)
     _run("cmake", "--build", folder, "--target", target)
 
 
