@@ -64,8 +64,10 @@ def test_a_sample_on_every_machine(tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "first" / "firmware.yaml", tmp_path)
     done = conformance(tmp_path, "--machine", "qemu*", *SAMPLE)
     found = rows(tmp_path)
-    counts = {m: sum(row[m]["status"] == "passed" for row in found.values()) for m in MACHINES}
-    assert all(count >= 0.8 * len(found) for count in counts.values()), done.stdout + done.stderr
+    for machine in MACHINES:
+        ran = [s for s in (row[machine]["status"] for row in found.values()) if s != "unsupported"]
+        assert len(ran) >= 0.7 * len(found), done.stdout + done.stderr
+        assert ran.count("passed") >= 0.9 * len(ran), done.stdout + done.stderr
     assert not [row for row in found.values() for one in row.values() if "SIG" in one["reason"]]
     before = tmp_path / "build" / "conformance.json"
     again = conformance(tmp_path, "--only", "abs", "--baseline", before)
