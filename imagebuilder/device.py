@@ -19,6 +19,8 @@ TEXT_CONFIG_PATH = "/etc/llama-server.conf"
 TEXT_READY_PATH = "/run/llama-server/ready"
 TEXT_KEY_PATH = "/data/credentials/llama-server"
 IMAGE_PATH = "/etc/imagebuilder/image.json"
+DIGESTS_PATH = "/usr/share/imagebuilder/sha256sums"
+CHECK_PATH = "/usr/libexec/imagebuilder/check-files"
 
 SERVER_USER = "inferd"
 SERVER_UID = 901
@@ -33,3 +35,4 @@ AGENT_READY = "ready"
 MARKER = "imagebuilder: "
 STAGES = ("root", "models", "data", "services", "ready")
 FAILED = "failed: "
+DAMAGED, REPAIRED = "damaged: ", "repaired: "

@@ -28,8 +28,9 @@ from imagebuilder.testing.session import Session, write_session
 
 TIMEOUT = 900.0
 """Seconds for all tests of one machine."""
-TEXT_TIMEOUT = 2400.0
-"""The same where a language model is among them: a token takes seconds on a busy host."""
+LONG_TIMEOUT = 2400.0
+"""The same with faults, which take many boots, and where a language model is among the models: a
+token takes seconds on a busy host."""
 OVERHEAD = 256 << 20
 """Bytes of memory that QEMU and pytest take beside the guest's."""
 
@@ -41,6 +42,7 @@ class Prepared:
     asked: Asked
     session: Session
     result: MachineResult
+    faults: bool = False
 
     @property
     def folder(self) -> Path:
@@ -52,7 +54,8 @@ class Prepared:
 class Way:
     """How tests are run: `boot` as in `Guest`, or a board at `address`; the others as in `Session`.
 
-    `key` is a private key for ssh, `gdb` a port of this host for a debugger.
+    `key` is a private key for ssh, `gdb` a port of this host for a debugger; `faults` adds the
+    tests of faults.
     """
 
     boot: str
@@ -61,6 +64,7 @@ class Way:
     only: tuple[str, ...] = ()
     keep: bool = False
     gdb: int | None = None
+    faults: bool = False
 
 
 def prepare(app: App, asked: Asked, way: Way, *, locked: bool, output: Path | None) -> Prepared:
@@ -77,7 +81,7 @@ def prepare(app: App, asked: Asked, way: Way, *, locked: bool, output: Path | No
         target=str(way.address or "QEMU"),
         image=sha256_file(session.artifacts.folder / FILE_NAME),
     )
-    return Prepared(asked, session, result)
+    return Prepared(asked, session, result, way.faults)
 
 
 def _session(app: App, built: tuple[Build, Artifacts, Archive], way: Way) -> Session:
@@ -145,10 +149,11 @@ def _job(item: Prepared) -> Job:
         "-p", "no:imagebuilder", "-p", "no:pytest11.testinfra",
         "-c", str(tests / "pytest.ini"), "--rootdir", str(tests),
         f"--imagebuilder-session={path}", f"--junitxml={junit}",
-        "-o", "junit_family=xunit1", str(tests), *map(str, item.asked.manifest.tests),
+        "-o", "junit_family=xunit1", *map(str, sorted(tests.glob("test_*.py"))),
+        *map(str, item.asked.manifest.tests), *((str(tests / "faults"),) if item.faults else ()),
     )  # fmt: skip
     system = item.session.system
-    limit = TEXT_TIMEOUT if system.artifacts.text_listen else TIMEOUT
+    limit = LONG_TIMEOUT if item.faults or system.artifacts.text_listen else TIMEOUT
     if isinstance(system, Guest) and system.gdb is not None:
         limit = GDB_TIMEOUT
     return Job(command, folder / "tests.log", limit)

@@ -81,6 +81,7 @@ EMULATED = "Times are emulated: they compare builds, they are not a board's."
               help="Test a board that runs the image, in place of QEMU.")  # fmt: skip
 @click.option("--model", "only", metavar="NAME", multiple=True,
               help="Test this model only; may be repeated.")  # fmt: skip
+@click.option("--faults", is_flag=True, help="Also break disk, server, clock, network and memory.")
 @click.option("--keep", is_flag=True, help="Leave the guest on, and say how to reach it.")
 @click.option("--gdb", is_flag=True, help="Wait before the kernel's first instruction for gdb.")
 @output_option
@@ -100,6 +101,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     threshold: float | None,
     address: str | None,
     only: tuple[str, ...],
+    faults: bool,
     keep: bool,
     gdb: bool,
     output: Path | None,
@@ -124,7 +126,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
         raise UserError(f"--target {address} needs a private key",
                         hint="name its public key in the manifest: image.ssh.authorized_keys"
                         )  # fmt: skip
-    way = Way(boot, key, board, only, keep, free_port() if gdb else None)
+    way = Way(boot, key, board, only, keep, free_port() if gdb else None, faults)
     prepared = [prepare(app, item, way, locked=locked, output=output) for item in asked]
     if way.gdb is not None:
         app.log.print(gdb_words(asked[0].machine, prepared[0].session.artifacts, way.gdb))

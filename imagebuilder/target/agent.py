@@ -44,7 +44,12 @@ class Agent:
         self._count += 1
         request = f"{self._count} {base64.b64encode(command.encode()).decode()}\n"
         self._socket.settimeout(timeout)
-        self._socket.sendall(request.encode())
+        try:
+            self._socket.sendall(request.encode())
+        except TimeoutError as error:
+            raise BuildError("the agent on the target does not answer") from error
+        except OSError as error:
+            raise BuildError("the target is gone: its serial port closed") from error
         deadline = time.monotonic() + timeout
         while True:
             words = self._line(deadline).split(" ")
@@ -63,6 +68,8 @@ class Agent:
                 part = self._socket.recv(1 << 16)
             except TimeoutError as error:
                 raise BuildError("the agent on the target does not answer") from error
+            except OSError as error:
+                raise BuildError("the target is gone: its serial port closed") from error
             if not part:
                 raise BuildError("the target is gone: its serial port closed")
             self._buffer += part

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from imagebuilder.errors import BuildError
 from imagebuilder.target.reachable import Reachable
 
-TIMEOUT = 60.0
+TIMEOUT = 300.0
+"""Seconds; a model that a board runs in half a second takes a minute when it is emulated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,14 @@ class Console:
     """Reads a stream to its end in a thread of its own.
 
     `stages` maps a marker's name to seconds after the start; `trouble` is the first line that tells
-    of a panic or of a failed start. With a `title` the file keeps what it has and goes on with it.
+    of a panic or of a failed start, `damage` all that tell of what was found damaged, or was
+    mended. With a `title` the file keeps what it has and goes on with it.
     """
 
     def __init__(self, stream: IO[bytes], log: Path, title: str = "") -> None:
         self.stages: dict[str, float] = {}
         self.trouble = ""
+        self.damage: list[str] = []
         self.changed = threading.Condition()
         self.ended = False
         self._log = log
@@ -80,6 +82,8 @@ class Console:
         with self.changed:
             if found and stage in device.STAGES:
                 self.stages.setdefault(stage, round(time.monotonic() - self._started, 3))
+            elif found and stage.startswith((device.DAMAGED, device.REPAIRED)):
+                self.damage.append(stage)
             elif (failed or not found) and not self.trouble:
                 self.trouble = stage.removeprefix(device.FAILED) if failed else line
             self.changed.notify_all()

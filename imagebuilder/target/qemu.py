@@ -12,10 +12,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from imagebuilder.artifact import Artifacts
 from imagebuilder.catalog.machine import Qemu
@@ -28,6 +29,8 @@ from imagebuilder.target.console import Console
 from imagebuilder.target.qmp import Qmp
 from imagebuilder.target.reachable import read_token
 from imagebuilder.target.ssh import Ssh
+
+T = TypeVar("T")
 
 COUNT_SHIFT = 1
 COUNTED = ("-icount", f"shift={COUNT_SHIFT},sleep=off", "-rtc", "clock=vm")
@@ -127,9 +130,12 @@ class Running:
         try:
             return self._transport.run(command, timeout)
         except (BuildError, OSError) as error:
-            if self.console.ended:
-                raise self._fail(self._ending()) from error
-            raise self._fail(str(error)) from error
+            # An emulator that ends closes its sockets first.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+            gone = self.console.ended or self._process.poll() is not None
+            why = self._ending() if gone else str(error)
+            raise self._fail(why) from error
 
     @cached_property
     def api_token(self) -> str:
@@ -193,15 +199,13 @@ class Running:
     def monitor(self) -> Qmp:
         """QEMU's monitor; `BuildError` if it does not answer."""
         if self._monitor is None:
-            wait_for_socket(self._folder / "qmp", self._process)
-            self._monitor = Qmp(self._folder / "qmp")
+            self._monitor = connected(Qmp, self._folder / "qmp", self._process)
         return self._monitor
 
     def _connect(self) -> Agent | Ssh:
         if self.guest.ssh_key is not None and self.ssh_port is not None:
             return Ssh(self.ssh_port, self.guest.ssh_key, self._folder)
-        wait_for_socket(self._folder / "agent", self._process)
-        return Agent(self._folder / "agent")
+        return connected(Agent, self._folder / "agent", self._process)
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -286,11 +290,16 @@ def _command(guest: Guest, start: Start, folder: Path) -> list[str]:
     return [*words, *(("-S",) if guest.gdb else ())]
 
 
-def wait_for_socket(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until QEMU has made a socket, as it does early, or has ended."""
+def connected(kind: Callable[[Path], T], path: Path, process: subprocess.Popen[bytes]) -> T:
+    """A connection to a socket that QEMU makes, and then listens on, as it starts."""
     deadline = time.monotonic() + SOCKET_TIMEOUT
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    while True:
+        try:
+            return kind(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def choose_ports(artifacts: Artifacts, forwards: tuple[Forward, ...] = ()) -> Ports:

@@ -15,7 +15,7 @@ PAUSE = 0.02
 
 
 class Qmp:
-    """One connection to a running QEMU; one command at a time."""
+    """One connection to a running QEMU; one command at a time. `OSError` if nothing listens."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -23,6 +23,10 @@ class Qmp:
         self._buffer = b""
         try:
             self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+        try:
             self._line()
             self.execute("qmp_capabilities")
         except OSError as error:

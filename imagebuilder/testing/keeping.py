@@ -10,7 +10,7 @@ from pathlib import Path
 from imagebuilder.errors import BuildError
 from imagebuilder.run import detach
 from imagebuilder.target.command import Channels, KeptDisk, qemu_command
-from imagebuilder.target.qemu import Guest, Ports, copy_vars, wait_for_socket
+from imagebuilder.target.qemu import Guest, Ports, connected, copy_vars
 from imagebuilder.target.qmp import Qmp
 
 
@@ -40,8 +40,7 @@ def keep(guest: Guest, ports: Ports, state: Path, disk: Path) -> Kept:
     words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
     process = detach([*words, "-incoming", "defer"], folder / "qemu.log")
     try:
-        wait_for_socket(folder / "qmp", process)
-        monitor = Qmp(folder / "qmp")
+        monitor = connected(Qmp, folder / "qmp", process)
         monitor.load(state)
         monitor.close()
     except (BuildError, OSError) as error:

@@ -113,7 +113,7 @@ class Target:
         """Wait until a service runs; inferd and llama-server until they are ready, too."""
         ready = f"test -e {READY_FILES[name]} && " if name in READY_FILES else ""
         command = f"{ready}{{ {SERVICE_RUNS.format(name)}; }}"
-        self._wait(lambda: self.run(command).exit_code == 0, f"{name} does not run", timeout)
+        self.wait(lambda: self.run(command).exit_code == 0, f"{name} does not run", timeout)
 
     def wait_for_port(self, port: int, timeout: float = 60.0) -> None:
         """Wait until something on the target listens on a TCP port, be it on loopback only."""
@@ -121,11 +121,12 @@ class Target:
             "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | "
             f"awk '$4 == \"0A\" && $2 ~ /:{port:04X}$/ {{found = 1}} END {{exit !found}}'"
         )
-        self._wait(
+        self.wait(
             lambda: self.run(command).exit_code == 0, f"nothing listens on port {port}", timeout
         )
 
-    def _wait(self, done: Callable[[], bool], what: str, timeout: float) -> None:
+    def wait(self, done: Callable[[], bool], what: str, timeout: float) -> None:
+        """Wait until `done`; `BuildError` says `what` after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not done():
             if time.monotonic() > deadline:

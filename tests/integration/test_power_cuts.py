@@ -64,6 +64,7 @@ def test_nothing_acknowledged_is_lost(session: Session) -> None:
             assert records(target) == acknowledged
             assert goldens.compare(goldens.ask(target)).within
             assert target.run("dmesg | grep -iE 'ext4.*(error|corrupt)'").stdout == b""
+            assert target.console.damage == []
             acknowledged += write_and_cut(target, number, chance)
             lost += target.lost
         target.boot()

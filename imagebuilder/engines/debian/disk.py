@@ -19,6 +19,9 @@ MIB = 1 << 20
 BLOCK = 4096
 EPOCH = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
 
+EXT4 = ("-m", "0", "-I", "256", "-O", "has_journal,extent,filetype,metadata_csum")
+"""Damage to its metadata is seen, and inodes have times beyond 2038."""
+
 # Discoverable Partitions Specification; the type of a root depends on the architecture.
 TYPE_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 TYPE_LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
@@ -57,12 +60,14 @@ def make_erofs(tools: Toolbox, tree: Tree, output: Path, *, compress: bool) -> N
 
 
 def make_ext4(tools: Toolbox, output: Path, size: int, label: str) -> None:
-    """Write an empty ext4 of `size` bytes, with a journal unless it is too small for one."""
+    """Write an empty ext4 of `size` bytes, with a journal unless it is too small for one.
+
+    See `EXT4`.
+    """
     with output.open("wb") as stream:
         stream.truncate(size)
     name = identity("ext4", label)
-    options = ["-q", "-F", "-t", "ext4", "-L", label, "-U", name, "-m", "0",
-               "-O", "has_journal,extent,filetype"]  # fmt: skip
+    options = ["-q", "-F", "-t", "ext4", "-L", label, "-U", name, *EXT4]  # fmt: skip
     fixed = ["-E", f"hash_seed={name},root_owner=0:0,lazy_itable_init=0,nodiscard"]
     configuration = {"MKE2FS_CONFIG": "/dev/null", "E2FSPROGS_FAKE_TIME": "1"}
     run([*tools.argv("mke2fs"), *options, *fixed, output], env={**EPOCH, **configuration})

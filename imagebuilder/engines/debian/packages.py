@@ -10,7 +10,7 @@ from imagebuilder.hosttools import IMAGE_TOOLS, host_arch
 from imagebuilder.package import PackageSet
 from imagebuilder.resolve import Build
 
-BASE = ("busybox-static", "libc6", "libgcc-s1", "libstdc++6")
+BASE = ("busybox-static", "e2fsck-static", "libc6", "libgcc-s1", "libstdc++6")
 SSH = ("dropbear-bin",)
 SERVER_BUILD = ("libevent-dev", "libonnxruntime-dev", "libsodium-dev", "nlohmann-json3-dev")
 UEFI_BUILD = ("systemd-boot-efi", "systemd-ukify")

@@ -30,6 +30,7 @@ DROP = (
     "usr/lib/*/libthread_db*", "usr/lib/*.a", "etc/init.d/*", "etc/default/*", "etc/systemd/*",
     "usr/lib/systemd/*", "usr/share/bash-completion/*", "usr/share/llama.cpp/*",
     "usr/bin/llama-cli", "usr/bin/llama-completion", "usr/bin/llama-quantize",
+    "usr/sbin/e2fsck.static",
 )  # fmt: skip
 """Files of packages that a device has no use for; user packages lose them too."""
 
@@ -39,9 +40,11 @@ LIBEXEC = "usr/libexec/imagebuilder"
 SCRIPTS = {
     "rc": "recipes-core/imagebuilder-init/files/rc",
     "announce": "recipes-core/imagebuilder-init/files/announce",
+    "check-files": "recipes-core/imagebuilder-init/files/check-files",
     "udhcpc": "recipes-core/imagebuilder-init/files/udhcpc",
     "credential": "recipes-inference/inferd/files/credential",
     "serve": "recipes-inference/inferd/files/serve",
+    "explain": "recipes-inference/inferd/files/explain",
     "serve-text": "recipes-runtimes/llama-cpp/files/serve-text",
     "agent": "recipes-core/imagebuilder-agent/files/agent",
 }
@@ -56,7 +59,12 @@ def data_file(name: str) -> str:
 
 def script(name: str) -> str:
     """One of `SCRIPTS`."""
-    return (shipped("layers") / "meta-imagebuilder" / SCRIPTS[name]).read_text("utf-8")
+    return layer_file(SCRIPTS[name])
+
+
+def layer_file(path: str) -> str:
+    """A file of `layers/meta-imagebuilder`."""
+    return (shipped("layers") / "meta-imagebuilder" / path).read_text("utf-8")
 
 
 def root_tree(
@@ -77,6 +85,7 @@ def root_tree(
         tree.file(device.SERVER_PATH, server.read_bytes(), 0o755)
     _add_configuration(tree, build)
     _add_own_files(tree, build)
+    tree.file(device.DIGESTS_PATH, tree.digests())
     return tree
 
 
@@ -131,14 +140,21 @@ def _add_own_files(tree: Tree, build: Build) -> None:
         tree.file(f"{LIBEXEC}/service-{index}-{path.stem}", script, 0o755)
 
 
-def initrd_tree(busybox: bytes, kernel: Path) -> Tree:
-    """The initramfs: busybox, the modules in their order, and `init`."""
+STORAGE = "recipes-core/imagebuilder-init/files/storage"
+"""Functions of `init`, and of what takes its place in an image of Yocto."""
+
+
+def initrd_tree(busybox: bytes, e2fsck: bytes, kernel: Path) -> Tree:
+    """The initramfs: busybox, e2fsck, the modules in their order, and `init`."""
     tree = Tree()
     for name in ("dev", "proc", "sys", "root"):
         tree.folder(name)
     tree.file("bin/busybox", busybox, 0o755)
     for name in data_file("busybox-applets.txt").split():
         tree.link(f"bin/{name}", "busybox")
+    tree.file("bin/e2fsck", e2fsck, 0o755)
+    tree.file("bin/check-files", script("check-files"), 0o755)
+    tree.file("storage", layer_file(STORAGE))
     tree.file("modules/order", (kernel / "order").read_bytes())
     for module in sorted((kernel / "modules").iterdir()):
         tree.file(f"modules/{module.name}", module.read_bytes())

@@ -122,9 +122,12 @@ def _check_runtimes(build: Build, tree: Tree) -> None:
 def initrd(tools: Tools, work: Work) -> None:
     """Put the initramfs together."""
     tree = Tree()
-    tree.add_package(tools.package("image", "busybox-static"))
-    busybox = tree.entries["usr/bin/busybox"].data
-    archive = root.initrd_tree(busybox, work.inputs["kernel"]).cpio()
+    for package in ("busybox-static", "e2fsck-static"):
+        tree.add_package(tools.package("image", package))
+    busybox, e2fsck = (
+        tree.entries[path].data for path in ("usr/bin/busybox", "usr/sbin/e2fsck.static")
+    )
+    archive = root.initrd_tree(busybox, e2fsck, work.inputs["kernel"]).cpio()
     (work.output / "initrd").write_bytes(archive)
 
 

@@ -19,8 +19,9 @@ from imagebuilder.devicefiles import (
     text_config,
 )
 from imagebuilder.engines.debian import config
+from imagebuilder.engines.debian.disk import EXT4
 from imagebuilder.engines.debian.packages import package_set, root_packages
-from imagebuilder.engines.debian.root import DROP, SCRIPTS, data_file, script
+from imagebuilder.engines.debian.root import DROP, SCRIPTS, STORAGE, data_file, layer_file, script
 from imagebuilder.engines.locking import tool_set
 from imagebuilder.hosttools import toolbox_digest
 from imagebuilder.package import PackageSet
@@ -45,12 +46,13 @@ def make_plan(build: Build) -> Plan:
         Step("root", "root", _root_options(build), _own_files(build),
              ("server",) if inferd else (), tools),
         Step("initrd", "initrd", {**_packages(build, "image"), "init": data_file("init"),
+             "storage": layer_file(STORAGE), "check-files": script("check-files"),
              "applets": data_file("busybox-applets.txt")}, {}, ("kernel",),
              {"revision": REVISION}),
         Step("models", "models",
              {"bundles": {m.request.bundle: m.bundle.digest for m in build.models},
               **({"signed_by": build.trust.key_text()} if build.trust else {})}, tools=tools),
-        Step("data", "data", {"size": storage.data}, tools=tools),
+        Step("data", "data", {"size": storage.data, "format": list(EXT4)}, tools=tools),
     ]  # fmt: skip
     after = ["root", "models", "data"]
     if uefi(build):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import io
 import stat
 import tarfile
@@ -80,6 +81,14 @@ class Tree:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(len(entry.data) for entry in self.entries.values())
+
+    def digests(self) -> str:
+        """A line for each regular file, as sha256sum writes it."""
+        return "".join(
+            f"{hashlib.sha256(entry.data).hexdigest()}  {path}\n"
+            for path, entry in self.sorted()
+            if stat.S_ISREG(entry.mode)
+        )
 
     def write_tar(self, path: Path) -> None:
         """Write a tar with modification times of 0."""

@@ -33,6 +33,17 @@ imagebuilder_finish() {
 }
 ROOTFS_POSTPROCESS_COMMAND += "imagebuilder_finish"
 
+# What every file of the root should be; check-files reads it when a server does not start.
+imagebuilder_digests() {
+    install -d ${IMAGE_ROOTFS}${datadir}/imagebuilder
+    cd ${IMAGE_ROOTFS}
+    find . -type f ! -path './models/*' ! -path './data/*' ! -path './boot/*' \
+        ! -path '.${datadir}/imagebuilder/sha256sums' -printf '%P\0' | LC_ALL=C sort -z \
+        | xargs -0 sha256sum >${WORKDIR}/sha256sums
+    install -m 0644 ${WORKDIR}/sha256sums ${IMAGE_ROOTFS}${datadir}/imagebuilder/sha256sums
+}
+IMAGE_PREPROCESS_COMMAND += "imagebuilder_digests"
+
 # What is in the image, with the models' digests: part of no package, so that another model
 # changes its own recipe and the images only.
 IMAGEBUILDER_INFO = "${IMAGEBUILDER_SOURCES}/image.json"

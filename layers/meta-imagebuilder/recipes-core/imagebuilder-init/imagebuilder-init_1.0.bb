@@ -7,6 +7,7 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 SRC_URI = "\
     file://announce \
+    file://check-files \
     file://data.mount \
     file://imagebuilder-announce.service \
     file://inittab \
@@ -14,6 +15,7 @@ SRC_URI = "\
     file://models.mount \
     file://mounts \
     file://rc \
+    file://storage \
     file://udhcpc \
 "
 
@@ -39,9 +41,10 @@ do_install() {
         done
         return
     fi
-    for script in mounts rc udhcpc; do
+    for script in check-files mounts rc udhcpc; do
         install -m 0755 ${S}/$script ${D}${libexecdir}/imagebuilder/
     done
+    install -m 0644 ${S}/storage ${D}${libexecdir}/imagebuilder/
     install -D -m 0644 ${S}/inittab ${D}${datadir}/imagebuilder/inittab.d/00-base
     if ${@'true' if bb.utils.to_boolean(d.getVar('IMAGEBUILDER_SSH')) else 'false'}; then
         install -m 0644 ${S}/inittab-dropbear ${D}${datadir}/imagebuilder/inittab.d/60-dropbear
@@ -52,3 +55,6 @@ do_install() {
 }
 
 FILES:${PN} += "/models /data ${datadir}/imagebuilder ${libexecdir}/imagebuilder"
+
+# Checks and mends the data partition before it is mounted.
+RDEPENDS:${PN} = "e2fsprogs-e2fsck"

@@ -17,6 +17,7 @@ inherit local_archive
 
 SRC_URI += "\
     file://credential \
+    file://explain \
     file://inferd.service \
     file://inittab \
     file://serve \
@@ -43,7 +44,8 @@ do_install:append() {
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -D -m 0644 ${INFERD_FILES}/inferd.service ${D}${systemd_system_unitdir}/inferd.service
     else
-        install -D -m 0755 ${INFERD_FILES}/serve ${D}${libexecdir}/imagebuilder/serve
+        install -D -m 0755 ${INFERD_FILES}/explain ${D}${libexecdir}/imagebuilder/explain
+        install -m 0755 ${INFERD_FILES}/serve ${D}${libexecdir}/imagebuilder/serve
         install -D -m 0644 ${INFERD_FILES}/inittab ${D}${datadir}/imagebuilder/inittab.d/50-inferd
     fi
 }
