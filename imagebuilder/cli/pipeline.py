@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,37 +61,36 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
     problems: list[Problem] = []
     if (warning := open_server(manifest)) is not None:
         app.log.warning(str(warning))
-    found = None
-    name = machine or manifest.machine
-    try:
-        found = catalog.machine(name)
-    except UserError as error:
-        key: Key = () if machine else ("machine",)
-        problems += [p if p.location else manifest.problem(key, p.what, p.hint)
-                     for p in error.problems]  # fmt: skip
-    sources = []
+    found: Machine | None = None
+    series: Series | None = None
+    trust: Trust | None = None
+    sources: list[BundleSource] = []
+    with gathered(problems, manifest, () if machine else ("machine",)):
+        found = catalog.machine(machine or manifest.machine)
     for index, model in enumerate(manifest.models):
-        try:
+        with gathered(problems, manifest, ("models", index, "bundle")):
             sources.append(catalog.bundle_source(model.bundle))
-        except UserError as error:
-            place = ("models", index, "bundle")
-            problems += [p if p.location else manifest.problem(place, p.what, p.hint)
-                         for p in error.problems]  # fmt: skip
-    series = None
     if engine == "yocto":
-        try:
+        with gathered(problems, manifest, ("yocto", "series")):
             series = catalog.series(manifest.yocto.series)
-        except UserError as error:
-            problems += [p if p.location else manifest.problem(("yocto", "series"), p.what, p.hint)
-                         for p in error.problems]  # fmt: skip
-    trust = None
-    try:
+    with gathered(problems, manifest, ("verify", "key")):
         trust = _trust(manifest)
-    except UserError as error:
-        problems += [manifest.problem(("verify", "key"), p.what) for p in error.problems]
     if problems or found is None:
         raise UserError(*problems)
     return Asked(manifest, catalog, found, tuple(sources), engine, series, trust)
+
+
+@contextmanager
+def gathered(problems: list[Problem], manifest: Manifest, key: Key) -> Iterator[None]:
+    """Add the problems of a `UserError` to `problems`; those without a place get that of `key`."""
+    try:
+        yield
+    except UserError as error:
+        problems += _placed(error, manifest, key)
+
+
+def _placed(error: UserError, manifest: Manifest, key: Key) -> list[Problem]:
+    return [p if p.location else manifest.problem(key, p.what, p.hint) for p in error.problems]
 
 
 def _trust(manifest: Manifest) -> Trust | None:
@@ -145,10 +145,8 @@ def seal_models(app: App, asked: Asked, lock: Lock, *, locked: bool) -> tuple[Se
                 else fresh_bundle(source, app.fetcher, asked.sealed)
             )
         except UserError as error:
-            key = ("models", index, "bundle")
             unfit = unfit and isinstance(error, LockUnfit)
-            problems += [p if p.location else asked.manifest.problem(key, p.what, p.hint)
-                         for p in error.problems]  # fmt: skip
+            problems += _placed(error, asked.manifest, ("models", index, "bundle"))
     if problems:
         raise LockUnfit(*problems) if unfit else UserError(*problems)
     return tuple(bundles)
