@@ -138,6 +138,7 @@ def _where(choice: Choice, kind: str, readers: Sequence[Runtime]) -> str:
         and runtime not in readers
         and available(runtime, choice.machine.arch, choice.engine)
     ]
+    hints = hints or _others(choice, readers)
     places = [
         f"{runtime.name} on {arch}"
         for runtime in readers
@@ -147,6 +148,18 @@ def _where(choice: Choice, kind: str, readers: Sequence[Runtime]) -> str:
     if places:
         hints.append(f"there is {', '.join(places)}")
     return "; ".join(hints) or "convert the model to another format"
+
+
+def _others(choice: Choice, readers: Sequence[Runtime]) -> list[str]:
+    """What the same server runs on the architecture, in other formats."""
+    servers, arch = {runtime.server for runtime in readers}, choice.machine.arch
+    return [
+        f"{runtime.name} on {arch} reads {', '.join(runtime.formats)}"
+        for runtime in choice.runtimes
+        if runtime.server in servers
+        and runtime not in readers
+        and available(runtime, arch, choice.engine)
+    ]
 
 
 def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[Problem]:

@@ -123,6 +123,21 @@ def test_no_prebuilt_runtime_for_the_architecture(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("machine", ["qemuarm64", "qemux86-64", "qemuarm"])
+def test_a_tensorflow_lite_model_on_the_engine_yocto(tmp_path: Path, machine: str) -> None:
+    (model,) = choose_models(yocto(tmp_path, machine), [bundle(format="tflite")])
+    assert (model.runtime.name, model.target.yocto_recipe) == ("tflite", "tflite-prebuilt")
+    assert model.target.yocto_library == "/usr/lib/libtensorflowlite_c.so"
+
+
+def test_a_tensorflow_lite_model_where_there_is_no_library(tmp_path: Path) -> None:
+    assert errors(tmp_path, yocto(tmp_path, "qemuriscv64"), bundle(format="tflite")) == (
+        "firmware.yaml:6:5: models[0].bundle: no runtime reads tflite on riscv64 with the engine "
+        "yocto\n  hint: onnxruntime-cut on riscv64 reads ort; "
+        "there is tflite on aarch64, tflite on x86_64, tflite on armv7"
+    )
+
+
 def test_a_runtime_of_the_manifest_that_the_architecture_lacks(tmp_path: Path) -> None:
     what = yocto(tmp_path, "qemuriscv64", "    runtime: onnxruntime\n")
     assert errors(tmp_path, what, converted("onnxruntime 1.28.0")) == (

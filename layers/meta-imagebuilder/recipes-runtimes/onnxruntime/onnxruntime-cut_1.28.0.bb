@@ -14,40 +14,38 @@ PROVIDES += "onnxruntime"
 
 IMAGEBUILDER_ONNX_OPERATORS ??= ""
 
-# Name, address and version of every archive as in cmake/deps.txt of this release.
+# Every dependency as in cmake/deps.txt of this release, by the commit of the tag that it names.
 SRC_URI = "\
     git://github.com/microsoft/onnxruntime.git;protocol=https;nobranch=1;destsuffix=${BP} \
-    https://github.com/abseil/abseil-cpp/archive/refs/tags/20250814.0.zip;name=abseil_cpp;downloadfilename=abseil-cpp-20250814.0.zip;subdir=${BP}/deps \
-    https://github.com/boostorg/mp11/archive/refs/tags/boost-1.82.0.zip;name=mp11;downloadfilename=mp11-boost-1.82.0.zip;subdir=${BP}/deps \
-    https://github.com/dcleblanc/SafeInt/archive/refs/tags/3.0.28.zip;name=safeint;downloadfilename=SafeInt-3.0.28.zip;subdir=${BP}/deps \
-    https://github.com/eigen-mirror/eigen/archive/1d8b82b0740839c0de7f1242a3585e3390ff5f33/eigen-1d8b82b0740839c0de7f1242a3585e3390ff5f33.zip;name=eigen;subdir=${BP}/deps \
-    https://github.com/google/flatbuffers/archive/refs/tags/v23.5.26.zip;name=flatbuffers;downloadfilename=flatbuffers-23.5.26.zip;subdir=${BP}/deps \
-    https://github.com/google/re2/archive/refs/tags/2024-07-02.zip;name=re2;downloadfilename=re2-2024-07-02.zip;subdir=${BP}/deps \
-    https://github.com/HowardHinnant/date/archive/refs/tags/v3.0.1.zip;name=date;downloadfilename=date-3.0.1.zip;subdir=${BP}/deps \
-    https://github.com/microsoft/GSL/archive/refs/tags/v4.2.1.zip;name=gsl;downloadfilename=GSL-4.2.1.zip;subdir=${BP}/deps \
-    https://github.com/nlohmann/json/archive/refs/tags/v3.11.3.zip;name=json;downloadfilename=nlohmann-json-3.11.3.zip;subdir=${BP}/deps \
-    https://github.com/onnx/onnx/archive/refs/tags/v1.22.0.zip;name=onnx;downloadfilename=onnx-1.22.0.zip;subdir=${BP}/deps \
-    https://github.com/protocolbuffers/protobuf/archive/refs/tags/v21.12.zip;name=protobuf;downloadfilename=protobuf-21.12.zip;subdir=${BP}/deps \
-    https://github.com/pytorch/cpuinfo/archive/4628dc060ce4e82345dc166bbac875609db4ff69.zip;name=cpuinfo;downloadfilename=cpuinfo-4628dc060ce4e82345dc166bbac875609db4ff69.zip;subdir=${BP}/deps \
+    git://github.com/abseil/abseil-cpp.git;protocol=https;nobranch=1;name=abseil-cpp;destsuffix=${BP}/deps/abseil-cpp \
+    git://github.com/pytorch/cpuinfo.git;protocol=https;nobranch=1;name=cpuinfo;destsuffix=${BP}/deps/cpuinfo \
+    git://github.com/HowardHinnant/date.git;protocol=https;nobranch=1;name=date;destsuffix=${BP}/deps/date \
+    git://github.com/eigen-mirror/eigen.git;protocol=https;nobranch=1;name=eigen;destsuffix=${BP}/deps/eigen \
+    git://github.com/google/flatbuffers.git;protocol=https;nobranch=1;name=flatbuffers;destsuffix=${BP}/deps/flatbuffers \
+    git://github.com/microsoft/GSL.git;protocol=https;nobranch=1;name=gsl;destsuffix=${BP}/deps/gsl \
+    git://github.com/nlohmann/json.git;protocol=https;nobranch=1;name=json;destsuffix=${BP}/deps/json \
+    git://github.com/boostorg/mp11.git;protocol=https;nobranch=1;name=mp11;destsuffix=${BP}/deps/mp11 \
+    git://github.com/onnx/onnx.git;protocol=https;nobranch=1;name=onnx;destsuffix=${BP}/deps/onnx \
+    git://github.com/protocolbuffers/protobuf.git;protocol=https;nobranch=1;name=protobuf;destsuffix=${BP}/deps/protobuf \
+    git://github.com/google/re2.git;protocol=https;nobranch=1;name=re2;destsuffix=${BP}/deps/re2 \
+    git://github.com/dcleblanc/SafeInt.git;protocol=https;nobranch=1;name=safeint;destsuffix=${BP}/deps/safeint \
     file://${IMAGEBUILDER_ONNX_OPERATORS};subdir=${BP} \
 "
+SRCREV_FORMAT = "default"
 # The commit of the tag v1.28.0, which is on a release branch.
 SRCREV = "da9b5e364c465de65c49d91e696cd6485270757f"
-SRC_URI[abseil_cpp.sha256sum] = "b2bdcf6682d8cb53df365bcc5d6c318a22e55821d9978a10fdb61404c026daff"
-SRC_URI[cpuinfo.sha256sum] = "2ed3ebc6c2656cc0aafc7af319e5cb0f97cc9b415eae180f566def84f1ca6a29"
-SRC_URI[date.sha256sum] = "f4300b96f7a304d4ef9bf6e0fa3ded72159f7f2d0f605bdde3e030a0dba7cf9f"
-SRC_URI[eigen.sha256sum] = "6a60d76351f97132669daeeb721d6bf14b008101883ad2d687a3201c5c461eb0"
-SRC_URI[flatbuffers.sha256sum] = "57bd580c0772fd1a726c34ab8bf05325293bc5f9c165060a898afa1feeeb95e1"
-SRC_URI[gsl.sha256sum] = "c9291d95f5f6e5c561990d06a589b01d89e553d0f366f0ce723dd1788e7a6076"
-SRC_URI[json.sha256sum] = "04022b05d806eb5ff73023c280b68697d12b93e1b7267a0b22a1a39ec7578069"
-SRC_URI[mp11.sha256sum] = "81431bdc44c439a324e02c07ed067f8f556419fd86f2d8b486ff568df6aac899"
-SRC_URI[onnx.sha256sum] = "8dc1181d33529a1249e031226126d0699ac9bdfc571ee530ee3a12f4656f2be3"
-SRC_URI[protobuf.sha256sum] = "6a31b662deaeb0ac35e6287bda2f3369b19836e6c9f8828d4da444346f420298"
-SRC_URI[re2.sha256sum] = "a835fe55fbdcd8e80f38584ab22d0840662c67f2feb36bd679402da9641dc71e"
-SRC_URI[safeint.sha256sum] = "3ffbd9a2fdff45da77da3e7269e9aa512ea43bed5c38ce8fd8f3d1068a032c3f"
-
-# The archives that upstream names with digests: a changed one does not pass as another source.
-INSANE_SKIP += "src-uri-bad"
+SRCREV_abseil-cpp = "987c57f325f7fa8472fa84e1f885f7534d391b0d"
+SRCREV_cpuinfo = "4628dc060ce4e82345dc166bbac875609db4ff69"
+SRCREV_date = "6e921e1b1d21e84a5c82416ba7ecd98e33a436d0"
+SRCREV_eigen = "1d8b82b0740839c0de7f1242a3585e3390ff5f33"
+SRCREV_flatbuffers = "0100f6a5779831fa7a651e4b67ef389a8752bd9b"
+SRCREV_gsl = "249146590e322123cd0b378b1f364d6069717687"
+SRCREV_json = "9cca280a4d0ccf0c08f47a99aa71d1b0e52f8d03"
+SRCREV_mp11 = "0a0b5fb001ce0233ae3a6f99d849c0649e5a7361"
+SRCREV_onnx = "2bb50465112feca9003e1ed654d77f01ff1415ca"
+SRCREV_protobuf = "f0dc78d7e6e331b8c6bb2d5283e06aa26883ca7c"
+SRCREV_re2 = "6dcd83d60f7944926bfd308cc13979fc53dd69ca"
+SRCREV_safeint = "4cafc9196c4da9c817992b20f5253ef967685bf8"
 
 # nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext - the sources are in the layer of the firmware
 FILESEXTRAPATHS:prepend := "${IMAGEBUILDER_SOURCES}:"
@@ -67,18 +65,18 @@ EXTRA_OECMAKE = "\
     -DCMAKE_BUILD_TYPE=MinSizeRel \
     -DCMAKE_POLICY_VERSION_MINIMUM=3.5 \
     -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
-    -DFETCHCONTENT_SOURCE_DIR_ABSEIL_CPP=${S}/deps/abseil-cpp-20250814.0 \
-    -DFETCHCONTENT_SOURCE_DIR_DATE=${S}/deps/date-3.0.1 \
-    -DFETCHCONTENT_SOURCE_DIR_EIGEN3=${S}/deps/eigen-1d8b82b0740839c0de7f1242a3585e3390ff5f33 \
-    -DFETCHCONTENT_SOURCE_DIR_FLATBUFFERS=${S}/deps/flatbuffers-23.5.26 \
-    -DFETCHCONTENT_SOURCE_DIR_GSL=${S}/deps/GSL-4.2.1 \
-    -DFETCHCONTENT_SOURCE_DIR_MP11=${S}/deps/mp11-boost-1.82.0 \
-    -DFETCHCONTENT_SOURCE_DIR_NLOHMANN_JSON=${S}/deps/json-3.11.3 \
-    -DFETCHCONTENT_SOURCE_DIR_ONNX=${S}/deps/onnx-1.22.0 \
-    -DFETCHCONTENT_SOURCE_DIR_PROTOBUF=${S}/deps/protobuf-21.12 \
-    -DFETCHCONTENT_SOURCE_DIR_PYTORCH_CPUINFO=${S}/deps/cpuinfo-4628dc060ce4e82345dc166bbac875609db4ff69 \
-    -DFETCHCONTENT_SOURCE_DIR_RE2=${S}/deps/re2-2024-07-02 \
-    -DFETCHCONTENT_SOURCE_DIR_SAFEINT=${S}/deps/SafeInt-3.0.28 \
+    -DFETCHCONTENT_SOURCE_DIR_ABSEIL_CPP=${S}/deps/abseil-cpp \
+    -DFETCHCONTENT_SOURCE_DIR_DATE=${S}/deps/date \
+    -DFETCHCONTENT_SOURCE_DIR_EIGEN3=${S}/deps/eigen \
+    -DFETCHCONTENT_SOURCE_DIR_FLATBUFFERS=${S}/deps/flatbuffers \
+    -DFETCHCONTENT_SOURCE_DIR_GSL=${S}/deps/gsl \
+    -DFETCHCONTENT_SOURCE_DIR_MP11=${S}/deps/mp11 \
+    -DFETCHCONTENT_SOURCE_DIR_NLOHMANN_JSON=${S}/deps/json \
+    -DFETCHCONTENT_SOURCE_DIR_ONNX=${S}/deps/onnx \
+    -DFETCHCONTENT_SOURCE_DIR_PROTOBUF=${S}/deps/protobuf \
+    -DFETCHCONTENT_SOURCE_DIR_PYTORCH_CPUINFO=${S}/deps/cpuinfo \
+    -DFETCHCONTENT_SOURCE_DIR_RE2=${S}/deps/re2 \
+    -DFETCHCONTENT_SOURCE_DIR_SAFEINT=${S}/deps/safeint \
     -DONNX_CUSTOM_PROTOC_EXECUTABLE=${STAGING_LIBDIR_NATIVE}/onnxruntime/protoc \
     -Donnxruntime_BUILD_SHARED_LIB=ON \
     -Donnxruntime_BUILD_UNIT_TESTS=OFF \
@@ -96,7 +94,7 @@ OECMAKE_TARGET_COMPILE = "onnxruntime"
 # The CMake option alone reduces nothing: this script writes the sources that it then takes.
 # Its reduction of types needs the Python module of flatbuffers.
 do_configure:prepend() {
-    PYTHONPATH=${S}/deps/flatbuffers-23.5.26/python \
+    PYTHONPATH=${S}/deps/flatbuffers/python \
         ${PYTHON} ${S}/tools/ci_build/reduce_op_kernels.py --cmake_build_dir ${B} \
         --enable_type_reduction ${S}/${IMAGEBUILDER_ONNX_OPERATORS}
 }

@@ -4,17 +4,13 @@ recipe finds it."
 HOMEPAGE = "https://protobuf.dev"
 SECTION = "devel"
 LICENSE = "BSD-3-Clause"
-LIC_FILES_CHKSUM = "file://protobuf-${PV}/LICENSE;md5=37b5762e07f0af8c74ce80a8bda4266b"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=37b5762e07f0af8c74ce80a8bda4266b"
 
-SRC_URI = "https://github.com/protocolbuffers/protobuf/archive/refs/tags/v${PV}.zip;downloadfilename=protobuf-${PV}.zip;subdir=${BP}"
-SRC_URI[sha256sum] = "6a31b662deaeb0ac35e6287bda2f3369b19836e6c9f8828d4da444346f420298"
-
-# The same archive that ONNX Runtime is built with, held by its digest.
-INSANE_SKIP += "src-uri-bad"
+# The commit of the tag v21.12, the same that ONNX Runtime is built with.
+SRC_URI = "git://github.com/protocolbuffers/protobuf.git;protocol=https;nobranch=1;destsuffix=${BP}"
+SRCREV = "f0dc78d7e6e331b8c6bb2d5283e06aa26883ca7c"
 
 inherit cmake native
-
-OECMAKE_SOURCEPATH = "${S}/protobuf-${PV}"
 
 EXTRA_OECMAKE = "\
     -DBUILD_SHARED_LIBS=OFF \
