@@ -18,7 +18,7 @@ from imagebuilder.engines.yocto.triage import Failure, failures, telling_lines
 from imagebuilder.errors import BuildError
 from imagebuilder.log import Log, Task
 from imagebuilder.run import spawn
-from imagebuilder.state import Cache
+from imagebuilder.state import Cache, host_errors
 
 KEPT_LINES = 5000
 """Last lines of the output that are searched for what failed."""
@@ -51,42 +51,41 @@ def offline_variables(offline: bool) -> dict[str, str]:
 
 
 def run_kas(job: Job, log: Log) -> None:
-    """Build the project's images; `BuildError` tells recipe, task, telling lines and the cause."""
+    """Build the project's images; `BuildError` tells recipe, task, telling lines and the cause.
+
+    Raises `UserError` when the disk is full or a folder cannot be written.
+    """
     files = "kas.yml"
-    if job.site is not None:
-        # kas wants all files of one build in one repository.
-        shutil.copyfile(job.site, job.project / SITE_FILE)
-        files = f"kas.yml:{SITE_FILE}"
-    environment = {
-        "KAS_WORK_DIR": str(job.project),
-        "PYTHONUNBUFFERED": "1",
-        **job.environment,
-    }
-    for name in ("DL_DIR", "SSTATE_DIR"):
-        Path(environment[name]).mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "kas",
-        "build",
-        files,
-        *(["--", *job.words] if job.words else []),
-    ]
+    with host_errors("project", job.project):
+        if job.site is not None:
+            # kas wants all files of one build in one repository.
+            shutil.copyfile(job.site, job.project / SITE_FILE)
+            files = f"kas.yml:{SITE_FILE}"
+        for name in ("DL_DIR", "SSTATE_DIR"):
+            Path(job.environment[name]).mkdir(parents=True, exist_ok=True)
+    words = ["--", *job.words] if job.words else []
+    command = [sys.executable, "-m", "kas", "build", files, *words]
+    last: deque[str] = deque(maxlen=KEPT_LINES)
+    with log.task("bitbake") as task, host_errors("log", job.log_file):
+        exit_code = _follow(command, job, task, last)
+    if exit_code:
+        raise _failed("".join(last), job.log_file)
+
+
+def _follow(command: list[str], job: Job, task: Task, last: deque[str]) -> int:
+    """Run kas to its end; its output goes to the log file, and its last lines to `last`."""
+    environment = {"KAS_WORK_DIR": str(job.project), "PYTHONUNBUFFERED": "1", **job.environment}
     with (
-        log.task("bitbake") as task,
         job.log_file.open("w", encoding="utf-8", errors="replace") as stream,
         spawn(command, cwd=job.project, env=environment, stderr=subprocess.STDOUT) as process,
     ):
-        last: deque[str] = deque(maxlen=KEPT_LINES)
         assert process.stdout is not None
         for raw in process.stdout:
             line = _COLOR.sub("", raw.decode("utf-8", "replace"))
             stream.write(line)
             last.append(line)
             _show(task, line)
-        if process.wait() == 0:
-            return
-    raise _failed("".join(last), job.log_file)
+        return process.wait()
 
 
 def _show(task: Task, line: str) -> None:
@@ -101,9 +100,8 @@ def _failed(output: str, log: Path) -> BuildError:
     for failure in found:
         details += _describe(_with_log(failure))
     first = _with_log(found[0])
-    what = f"{first.recipe}: {first.task} failed" if first.recipe else "BitBake failed"
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return BuildError(what + more, details=[*details, f"log: {log}"], hint=first.cause)
+    return BuildError(first.title + more, details=[*details, f"log: {log}"], hint=first.cause)
 
 
 def _with_log(failure: Failure) -> Failure:

@@ -19,11 +19,21 @@ class Failure:
     lines: tuple[str, ...]
 
     @property
+    def title(self) -> str:
+        """What failed, in a few words."""
+        if self.recipe:
+            return f"{self.recipe}: {self.task} failed"
+        without_layers = any(re.search(_NO_LAYERS, line) for line in self.lines)
+        return "kas could not fetch the layers" if without_layers else "BitBake failed"
+
+    @property
     def cause(self) -> str:
         """What most likely went wrong and what to do; empty if no line tells."""
         text = "\n".join(self.lines)
-        return next((hint for pattern, hint in CAUSES if re.search(pattern, text)), "")
+        return next((hint for pattern, hint in CAUSES if re.search(pattern, text, re.M)), "")
 
+
+_NO_LAYERS = r"^fetch repos failed|^Command .*rev-parse --verify .* failed"
 
 CAUSES = (
     (r"No space left on device", "the disk is full: free some, or set DL_DIR, SSTATE_DIR, TMPDIR"),
@@ -32,6 +42,8 @@ CAUSES = (
      "remove it from the downloads and see whether the mirror serves another file"),
     (r"BB_NO_NETWORK|network access disabled", "a source is missing and the network is off: "
      "build once with it, or name a mirror in a site file"),
+    (_NO_LAYERS, "check the network, or that the mirror which KAS_PREMIRRORS names has the layer "
+     "with the pinned commit"),
     (r"Fetcher failure|Unable to fetch|Could not resolve host|Connection (refused|timed out)",
      "a source could not be fetched: check the network, a proxy, or name a mirror in a site file"),
     (r"has a restricted license|LICENSE_FLAGS_ACCEPTED|ACCEPT_\w*EULA",
@@ -49,6 +61,7 @@ CAUSES = (
 )  # fmt: skip
 """Pattern in the telling lines → likely cause and what to do; the first that fits."""
 
+_KAS = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ - (?P<level>[A-Z]+) +- (?P<text>.*)")
 _FAILED = re.compile(r"ERROR: Task \((?P<file>[^)]*?):(?P<task>do_\w+)\) failed")
 _LOG = re.compile(r"ERROR: Logfile of failure stored in: (?P<path>.+?)\s*$")
 _RECIPE = re.compile(r"ERROR: (?P<recipe>\S+?)-\S+ (?P<task>do_\w+):")
@@ -60,7 +73,7 @@ _TELLING = re.compile(
 
 def failures(output: str) -> tuple[Failure, ...]:
     """The failures that BitBake's output (without colours) tells of."""
-    lines = output.splitlines()
+    lines = [*_said(output)]
     # kas repeats at its end what BitBake said.
     tasks = tuple(dict.fromkeys(_task_failures(lines)))
     if tasks:
@@ -68,6 +81,15 @@ def failures(output: str) -> tuple[Failure, ...]:
     errors = [line for line in lines if line.startswith(("ERROR:", "Error", "FATAL"))]
     tail = tuple(errors[-MAX_LINES:] or [line for line in lines if line.strip()][-MAX_LINES:])
     return (Failure("", "", "", tail),)
+
+
+def _said(output: str) -> Iterator[str]:
+    """The lines, of kas's own only its errors."""
+    for line in output.splitlines():
+        if not (match := _KAS.fullmatch(line)):
+            yield line
+        elif match["level"] in ("ERROR", "CRITICAL"):
+            yield match["text"]
 
 
 def _task_failures(lines: list[str]) -> Iterator[Failure]:

@@ -31,9 +31,18 @@ UPSTREAM_VERSION_UNKNOWN = "1"
 CVE_PRODUCT = "google:tensorflow"
 SPDX_PACKAGE_URLS = "pkg:pypi/pymicro-wakeword@2.5.0"
 
-# Built for the GNU C library, and for 32-bit Arm with NEON and floats in registers.
-COMPATIBLE_HOST = "(aarch64|x86_64${@bb.utils.contains('TUNE_FEATURES', 'callconvention-hard neon', '|arm', '', d)}).*-linux"
+# Built for the GNU C library.
+COMPATIBLE_HOST = "(aarch64|arm|x86_64).*-linux"
 COMPATIBLE_HOST:libc-musl = "null"
+
+# For 32-bit Arm it passes floats in registers and multiplies and adds in one instruction.
+python () {
+    features = set((d.getVar("TUNE_FEATURES") or "").split())
+    fused = {"armv7ve", "cortexa5", "cortexa7", "cortexa15", "cortexa17", "vfpv4"}
+    fits = {"callconvention-hard", "neon"} <= features and fused & features
+    if d.getVar("TARGET_ARCH") == "arm" and not fits:
+        raise bb.parse.SkipRecipe("needs a tune with hard floats, NEON and VFPv4 (Cortex-A7 and later)")
+}
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"

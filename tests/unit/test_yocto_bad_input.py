@@ -1,0 +1,136 @@
+"""What keeps a manifest from becoming a project, or a project from being built: exact errors."""
+
+import dataclasses
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_kasproject import make, problems
+
+from imagebuilder.catalog import shipped
+from imagebuilder.kasproject.project import Ingredients
+
+
+def with_machine(ingredients: Ingredients, **yocto: Any) -> Ingredients:
+    machine = ingredients.build.machine
+    assert machine.yocto is not None
+    changed = dataclasses.replace(machine, yocto=dataclasses.replace(machine.yocto, **yocto))
+    build = dataclasses.replace(ingredients.build, machine=changed)
+    return dataclasses.replace(ingredients, build=build)
+
+
+def test_a_series_that_has_no_layer_for_the_machine(tmp_path: Path) -> None:
+    ingredients = with_machine(make(tmp_path), layers=("meta-acme",))
+    assert problems(ingredients) == [
+        f"{tmp_path}/firmware.yaml:4:1: machine: qemuarm64 needs the layer meta-acme, of which "
+        "there is none for wrynose\n"
+        "  hint: choose another series, or add it to a series of your own"
+    ]
+
+
+def test_a_machine_that_is_not_for_the_series(tmp_path: Path) -> None:
+    ingredients = with_machine(make(tmp_path), series=("scarthgap",))
+    assert problems(ingredients) == [
+        f"{tmp_path}/firmware.yaml:6:9: yocto.series: qemuarm64 cannot be built with wrynose\n"
+        "  hint: it can with: scarthgap"
+    ]
+
+
+def test_a_licence_that_nobody_accepted(tmp_path: Path) -> None:
+    ingredients = with_machine(make(tmp_path), licenses=("ACCEPT_FSL_EULA",))
+    assert problems(ingredients) == [
+        f"{tmp_path}/firmware.yaml:6:1: yocto.licenses: qemuarm64 needs ACCEPT_FSL_EULA to be "
+        "accepted\n"
+        "  hint: read that licence; if you accept it: yocto: {licenses: [ACCEPT_FSL_EULA]}"
+    ]
+
+
+def test_layers_that_conflict(tmp_path: Path) -> None:
+    for folder, collection in (("a/meta-acme", "acme"), ("b/meta-acme", "other"), ("c", "acme")):
+        (tmp_path / folder / "conf").mkdir(parents=True)
+        (tmp_path / folder / "conf" / "layer.conf").write_text(
+            f'BBFILE_COLLECTIONS += "{collection}"\nLAYERSERIES_COMPAT_{collection} = "wrynose"\n'
+        )
+    yocto = ", layers: [{path: a/meta-acme}, {path: b/meta-acme}, {path: c}]"
+    place = f"{tmp_path}/firmware.yaml:6"
+    assert problems(make(tmp_path, yocto=yocto)) == [
+        f"{place}:57: yocto.layers[1].path: there is already a layer meta-acme in the project",
+        f"{place}:78: yocto.layers[2].path: the layer c has the collection acme, "
+        "which another one has too",
+    ]
+
+
+def test_a_kernel_feature_that_does_not_exist(tmp_path: Path) -> None:
+    ingredients = with_machine(make(tmp_path), features=("virtio", "warp-drive"))
+    (found,) = problems(ingredients)
+    place = ingredients.build.machine.file.path
+    assert re.fullmatch(
+        rf"{re.escape(str(place))}:\d+:\d+: yocto\.features: qemuarm64 wants the kernel feature "
+        r"warp-drive, which does not exist\n"
+        r"  hint: there are: camera, containers, dm-verity, memory-limit, .*, watchdog",
+        found,
+    )
+
+
+class Fatal(Exception):
+    """What `bb.fatal` does: ends the task with a message."""
+
+
+def check_symbols(folder: Path, config: str, **fragments: str) -> None:
+    """Run the task of `kernel_requested_symbols.bbclass` as BitBake runs it."""
+    (folder / ".config").write_text(config)
+    for name, text in fragments.items():
+        (folder / f"{name}.cfg").write_text(text)
+    text = shipped("layers") / "meta-imagebuilder/classes/kernel_requested_symbols.bbclass"
+    body = re.search(
+        r"^python do_check_requested_symbols\(\) \{\n(.*?)^\}", text.read_text(), re.M | re.S
+    )
+    assert body is not None
+    names = " ".join(f"{name}.cfg" for name in fragments)
+    variables = {
+        "B": str(folder), "UNPACKDIR": None, "WORKDIR": str(folder),
+        "IMAGEBUILDER_KERNEL_FRAGMENTS": f"{names} gone.cfg" if "gone" in config else names,
+    }  # fmt: skip
+
+    class Bb:
+        @staticmethod
+        def fatal(message: str) -> None:
+            raise Fatal(message)
+
+    class Data:
+        @staticmethod
+        def getVar(name: str) -> str | None:
+            return variables[name]
+
+    exec(f"def task(d, bb):\n{textwrap.indent(body[1], ' ')}", scope := {})
+    scope["task"](Data, Bb)
+
+
+def test_a_kernel_symbol_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(Fatal) as caught:
+        check_symbols(
+            tmp_path,
+            "CONFIG_A=y\n# CONFIG_B is not set\n",
+            own="CONFIG_A=y\n\nCONFIG_NOPE=y\nCONFIG_B=m\n",
+        )
+    assert str(caught.value) == (
+        "kernel symbols did not take effect:\n"
+        "  own.cfg:3: CONFIG_NOPE=y is not in the final kernel configuration, which has n\n"
+        "  own.cfg:4: CONFIG_B=m is not in the final kernel configuration, which has n"
+    )
+
+
+def test_the_last_fragment_that_names_a_symbol_decides(tmp_path: Path) -> None:
+    check_symbols(tmp_path, "CONFIG_A=m\n", first="CONFIG_A=y\n", second="CONFIG_A=m\n")
+    check_symbols(tmp_path, "CONFIG_B=y\n", first="# CONFIG_A is not set\n")
+
+
+def test_a_fragment_that_is_not_among_the_sources(tmp_path: Path) -> None:
+    with pytest.raises(Fatal) as caught:
+        check_symbols(tmp_path, "CONFIG_A=y # gone\n", own="")
+    assert str(caught.value) == (
+        "kernel symbols did not take effect:\n"
+        "  gone.cfg: this fragment is not among the kernel's sources"
+    )
