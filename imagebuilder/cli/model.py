@@ -16,6 +16,7 @@ from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
 from imagebuilder.cli.model_facts import model_facts
+from imagebuilder.cli.model_report import report
 from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle
 from imagebuilder.units import show_size
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 @click.group()
 def command() -> None:
     """Inspect, build and compare models."""
+
+
+command.add_command(report)
 
 
 @command.command()

@@ -124,10 +124,15 @@ def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
 
 def fetch_all(source: BundleSource, fetcher: Fetcher) -> tuple[Path, dict[str, Path]]:
     """The source model, and the recipe's material by name."""
-    return _fetch(source, fetcher, source.source, ("source",)), {
+    return fetch_model(source, fetcher), {
         name: _fetch(source, fetcher, item, ("data", "sources", name))
         for name, item in _materials(source).items()
     }
+
+
+def fetch_model(source: BundleSource, fetcher: Fetcher) -> Path:
+    """The source model."""
+    return _fetch(source, fetcher, source.source, ("source",))
 
 
 def summary(bundle: SealedBundle) -> str:

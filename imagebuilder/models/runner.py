@@ -27,6 +27,10 @@ class Runner:
         """One run; the outputs in the model's order."""
         return self._session.run(inputs)
 
+    def named(self, samples: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """The outputs of every sample by name."""
+        return [dict(zip(self.output_names, self.run(one), strict=True)) for one in samples]
+
     def evidence(self, split: Split, metric: Metric) -> Array:
         """What `metric` keeps of the first output for every sample, float64 [samples, k]."""
         parts = []
@@ -45,8 +49,11 @@ class Runner:
             yield inputs, self.run(inputs)
 
     def seconds(self, split: Split) -> float:
+        """Least time of one sample of a split."""
+        return self.least_seconds([split.sample(i) for i in spread(len(split), 8)])
+
+    def least_seconds(self, samples: Sequence[Mapping[str, Array]]) -> float:
         """Least time of one sample: what else runs on this host only makes it slower."""
-        samples = [split.sample(i) for i in spread(len(split), 8)]
         best = float("inf")
         end = time.perf_counter() + MEASURED_SECONDS
         while time.perf_counter() < end:

@@ -8,7 +8,7 @@ of those types as it takes (halving, after Zeller's delta debugging, 2002).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -244,20 +244,16 @@ def front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The same, with those marked that hold the floor and no other beats in size and time."""
     import dataclasses
 
-    holding = [c for c in candidates if c.holds]
+    holding = [(c.bytes, c.seconds) for c in candidates if c.holds]
     return tuple(
-        dataclasses.replace(
-            one,
-            front=one.holds
-            and not any(
-                (o.bytes, o.seconds) != (one.bytes, one.seconds)
-                and o.bytes <= one.bytes
-                and o.seconds <= one.seconds
-                for o in holding
-            ),
-        )
-        for one in candidates
+        dataclasses.replace(c, front=c.holds and not beaten((c.bytes, c.seconds), holding))
+        for c in candidates
     )
+
+
+def beaten(one: tuple[float, float], others: Iterable[tuple[float, float]]) -> bool:
+    """Whether another is at most as large in both numbers, and less in one."""
+    return any(o != one and o[0] <= one[0] and o[1] <= one[1] for o in others)
 
 
 def choose(

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
 
 from imagebuilder.bundle.format import TensorsCheck
 from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.models.differences import differ, read_golden
 from imagebuilder.target import api
 from imagebuilder.target.reachable import Reachable
 
@@ -28,11 +28,12 @@ DATATYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far answers are from the golden outputs, over all samples."""
+    """How far answers are from the golden outputs, over all samples; as in `Difference`."""
 
     max_abs: float
     max_rel: float
     agreement: float
+    used: float
     within: bool
 
 
@@ -48,19 +49,9 @@ class Goldens:
     @classmethod
     def read(cls, bundle: SealedBundle) -> Goldens:
         """The samples of a bundle's first check."""
+        inputs, outputs = read_golden(bundle.folder, bundle.description)
         check = bundle.description.checks[0]
-        tensors = safetensors.numpy.load_file(bundle.folder / check.file)
-        parts = {
-            kind: tuple(
-                {
-                    spec.name: tensors[f"{number:03}.{kind}.{spec.name}"]
-                    for spec in getattr(bundle.description, f"{kind}s")
-                }
-                for number in range(check.samples)
-            )
-            for kind in ("input", "output")
-        }
-        return cls(bundle.description.name, check, parts["input"], parts["output"])
+        return cls(bundle.description.name, check, tuple(inputs), tuple(outputs))
 
     def ask(self, target: Reachable) -> tuple[Mapping[str, Array], ...]:
         """The server's answers to all samples; `AssertionError` for any but status 200."""
@@ -74,27 +65,9 @@ class Goldens:
 
     def compare(self, answers: tuple[Mapping[str, Array], ...]) -> Parity:
         """Compare answers with the golden outputs by the check's tolerances."""
-        pairs = [
-            (answer[name], want)
-            for answer, wanted in zip(answers, self.outputs, strict=True)
-            for name, want in wanted.items()
-        ]
-        first = next(iter(self.outputs[0]))
-        same = [
-            bool((answer[first].argmax(-1) == wanted[first].argmax(-1)).all())
-            for answer, wanted in zip(answers, self.outputs, strict=True)
-        ]
-        differences = [_difference(got, want) for got, want in pairs]
-        close = all(
-            np.allclose(got, want, self.check.rtol, self.check.atol, equal_nan=True)
-            for got, want in pairs
-        )
-        agreement = sum(same) / len(same)
+        found = differ(answers, self.outputs, self.check)
         return Parity(
-            max_abs=max(absolute for absolute, _ in differences),
-            max_rel=max(relative for _, relative in differences),
-            agreement=agreement,
-            within=close and (not self.check.top1 or agreement == 1.0),
+            found.max_abs, found.max_rel, found.top1, found.used, found.within(self.check)
         )
 
 
@@ -115,10 +88,3 @@ def decode_answer(body: bytes) -> dict[str, Array]:
         item["name"]: np.asarray(item["data"], dtypes[item["datatype"]]).reshape(item["shape"])
         for item in json.loads(body)["outputs"]
     }
-
-
-def _difference(got: Array, want: Array) -> tuple[float, float]:
-    off = np.abs(got.astype(np.float64) - want.astype(np.float64))
-    size = np.abs(want.astype(np.float64))
-    relative = off[size > 0] / size[size > 0]
-    return float(off.max(initial=0.0)), float(relative.max(initial=0.0))

@@ -1,0 +1,69 @@
+"""`imagebuilder model report`: the parity report of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imagebuilder.bundle.reader import MANIFEST, SealedBundle, read_bundle
+from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
+from imagebuilder.cli.app import App
+from imagebuilder.errors import UserError
+from imagebuilder.models.build import build_bundle, fetch_model, search_bundle
+
+if TYPE_CHECKING:
+    from imagebuilder.models.search import Candidate
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--search", is_flag=True,
+              help="Try the quantizations too, as `model search` does.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
+              default=Path("parity"), show_default=True, metavar="FOLDER",
+              help="Write FOLDER/NAME/parity.json.")  # fmt: skip
+@click.pass_obj
+def report(app: App, models: tuple[str, ...], search: bool, output: Path) -> None:
+    """Compare MODELS with their float models, on the golden inputs, layer by layer.
+
+    MODELS are names, folders with a bundle.yaml, or sealed bundles' folders.
+    """
+    from imagebuilder.models.parity import measure_parity, parity_data
+    from imagebuilder.report.parity import PLACES_HEADER, place_rows, write_parity
+
+    for model in models:
+        source, bundle = find_model(app, model)
+        tried, why = _tried(app, source) if search else ((), "")
+        parity = measure_parity(bundle, fetch_model(source, app.fetcher), tried, why)
+        folder = output / source.name
+        write_parity(parity, folder)
+        app.log.table((source.name, *PLACES_HEADER[1:]), list(place_rows(parity_data(parity))))
+        app.log.info(f"{source.name}: {folder / 'parity.json'}")
+
+
+def find_model(app: App, model: str) -> tuple[BundleSource, SealedBundle]:
+    """Definition and sealed bundle of a name or folder; it is built where it is not sealed."""
+    from imagebuilder.models.parity import check_comparable
+
+    folder = Path(model)
+    if (folder / MANIFEST).is_file():
+        bundle = read_bundle(folder)
+        check_comparable(bundle)
+        name = bundle.description.name
+        try:
+            return app.catalog().bundle_source(name), bundle
+        except UserError as error:
+            hint = "a report needs the definition too: give the folder with its bundle.yaml"
+            raise UserError(error.problems[0].what, hint=hint) from error
+    if (folder / "bundle.yaml").is_file():
+        source = load_bundle_source(folder / "bundle.yaml")
+    else:
+        source = app.catalog().bundle_source(model)
+    return source, build_bundle(source, app.fetcher)
+
+
+def _tried(app: App, source: BundleSource) -> tuple[tuple[Candidate, ...], str]:
+    found = search_bundle(source, app.fetcher)
+    return found.candidates, f"{found.candidates[found.taken].what}: {found.why}"
