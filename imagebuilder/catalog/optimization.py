@@ -36,10 +36,11 @@ class HalfWeights:
 class Quantize:
     """INT8 quantization; `operators` None means all that the quantizer knows.
 
-    `nodes`, unless empty, are the only ones that are quantized.
+    The mode `weights` stores weights as INT8 and computes in float32. `nodes`, unless empty, are
+    the only ones that are quantized.
     """
 
-    mode: Literal["static", "dynamic"]
+    mode: Literal["static", "dynamic", "weights"]
     operators: tuple[str, ...] | None = None
     nodes: tuple[str, ...] = ()
     exclude_nodes: tuple[str, ...] = ()

@@ -14,7 +14,15 @@ from imagebuilder import __version__
 from imagebuilder.bundle.reader import SealedBundle, open_bundle
 from imagebuilder.bundle.store import find_bundle, keep_bundle
 from imagebuilder.catalog.bundle_source import BundleSource
-from imagebuilder.catalog.optimization import FixShapes, Quantize, Requantize, show_score
+from imagebuilder.catalog.optimization import (
+    Auto,
+    FixShapes,
+    HalfWeights,
+    OptimizeStep,
+    Quantize,
+    Requantize,
+    show_score,
+)
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
@@ -37,7 +45,7 @@ TOOLS = {
     "onnx": ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors"),
     "tflite": ("ai-edge-litert", "ai-edge-quantizer", "numpy", "safetensors"),
 }
-REVISION = "5"
+REVISION = "7"
 """Raised when the same inputs would give another bundle."""
 
 
@@ -116,8 +124,6 @@ def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
 
     model, files = fetch_all(source, fetcher)
     check_model(source, _inspect(source, model))
-    if model_format(model) == "tflite":
-        raise UserError(source.file.problem(("source",), "the search knows ONNX models only"))
     with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
         return search_source(source, model, files, Path(folder))
 
@@ -258,18 +264,28 @@ def check_model(source: BundleSource, info: ModelInfo) -> None:
 
 def check_steps(source: BundleSource, model: Path) -> None:
     """`UserError` for steps that the model's format does not have."""
-    if model_format(model) != "tflite":
-        return
-    problems = []
-    for index, step in enumerate(source.optimize):
-        if not isinstance(step, Quantize):
-            what = "a TensorFlow Lite model can only be quantized, static or dynamic"
-            problems.append(source.file.problem(("optimize", index), what))
-        elif step.nodes or step.exclude_nodes or step.reduce_range or step.calibration != "minmax":
-            what = "of a TensorFlow Lite model only `operators` can be chosen"
-            problems.append(source.file.problem(("optimize", index), what))
+    unfit = _unfit_for_tflite if model_format(model) == "tflite" else _unfit_for_onnx
+    problems = [
+        source.file.problem(("optimize", index), what)
+        for index, step in enumerate(source.optimize)
+        if (what := unfit(step))
+    ]
     if problems:
         raise UserError(*problems)
+
+
+def _unfit_for_tflite(step: OptimizeStep) -> str:
+    if isinstance(step, Quantize) and (step.reduce_range or step.calibration != "minmax"):
+        return "of a TensorFlow Lite model only `operators` and nodes can be chosen"
+    if isinstance(step, Quantize | Auto | HalfWeights):
+        return ""
+    return "a TensorFlow Lite model can only be quantized"
+
+
+def _unfit_for_onnx(step: OptimizeStep) -> str:
+    if isinstance(step, Quantize) and step.mode == "weights":
+        return "weights alone become INT8 in TensorFlow Lite models only; `fp16` halves these"
+    return ""
 
 
 def _shape_fits(spec: tuple[int, ...], found: tuple[int | str, ...], fixed: bool) -> bool:

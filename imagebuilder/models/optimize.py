@@ -29,7 +29,7 @@ from imagebuilder.models.steps.prune import prune
 from imagebuilder.models.steps.shapes import fix_shapes
 from imagebuilder.models.steps.simplify import simplify
 from imagebuilder.models.steps.static_int8 import quantize_static
-from imagebuilder.models.steps.tflite_int8 import quantize_tflite
+from imagebuilder.models.steps.tflite import quantize_tflite
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,8 @@ def apply(
             fix_shapes(model, target, source.inputs)
         case Simplify():
             simplify(model, target)
+        case HalfWeights() | Quantize() if model_format(model) == "tflite":
+            quantize_tflite(step, model, target, calibration)
         case HalfWeights():
             halve_weights(model, target)
         case Prune(sparsity=sparsity):
@@ -134,8 +136,6 @@ def apply(
             }
         case OrtFormat():
             convert(model, target)
-        case Quantize() if model_format(model) == "tflite":
-            quantize_tflite(step, model, target, calibration)
         case Quantize(mode="dynamic"):
             quantize_dynamic(step, model, target)
         case Quantize():

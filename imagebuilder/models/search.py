@@ -8,22 +8,21 @@ of those types as it takes (halving, after Zeller's delta debugging, 2002).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from imagebuilder.catalog.bundle_source import AccuracyFloor, BundleSource
-from imagebuilder.catalog.optimization import HalfWeights, OptimizeStep, Quantize
+from imagebuilder.catalog.optimization import OptimizeStep, Quantize
 from imagebuilder.models.data import Array, Split
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.metrics import Metric
 from imagebuilder.models.optimize import Steps, apply, describe, reason
 from imagebuilder.models.runner import Runner
+from imagebuilder.models.ways import Nodes, Ways, ways_of
 from imagebuilder.state import sha256_file
 
-HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-"""What nearly all work and weights are in, and integer kernels are made for."""
-DYNAMIC = ("MatMul", "Gemm", "LSTM", "GRU", "Gather", "Attention")
 NEAR = 1.1
 """A file this much larger than the smallest is about as small."""
 FASTER = 0.8
@@ -82,15 +81,17 @@ class Search:
 def search(
     source: BundleSource, start: Steps, calibration: Split, folder: Path, judge: Judging
 ) -> Search:
-    """Try quantizations of `start`, which is an ONNX model, and take one that holds the floor.
+    """Try quantizations of `start`, and take one that holds the floor.
 
     The unquantized model is the first candidate, so one always does.
     """
     bench = _Bench(source, start.path, calibration, folder, judge)
+    ways = ways_of(start.path)
+    nodes = ways.nodes(start.path)
     bench.run(None)
-    for step in first_tries(operator_nodes(start.path)):
+    for step in ways.first_tries(nodes):
         bench.run(step)
-    _fall_back(bench, operator_nodes(start.path))
+    _fall_back(bench, ways, nodes)
     candidates = front(bench.candidates)
     taken, why = choose(candidates, judge.floor.loss)
     chosen = bench.steps[taken]
@@ -108,13 +109,14 @@ class _Bench:
     ) -> None:
         self._source, self._model, self._calibration = source, model, calibration
         self._folder, self._judge = folder, judge
+        self._kind = model_format(model)
         self._seen: dict[str, int] = {}
         self.candidates: list[Candidate] = []
         self.steps: list[OptimizeStep | None] = []
 
     def path(self, index: int) -> Path:
         """The file of a candidate."""
-        return self._model if index == 0 else self._folder / f"try-{index}.onnx"
+        return self._model if index == 0 else self._folder / f"try-{index}.{self._kind}"
 
     def run(self, step: OptimizeStep | None) -> Candidate:
         """Make and measure one; what was tried before is not measured again."""
@@ -163,91 +165,63 @@ class _Bench:
         return self._judge.floor.loss(other.score, one.score) < 0
 
 
-def operator_nodes(model: Path) -> dict[str, tuple[str, ...]]:
-    """Type of operator → names of its nodes."""
-    import onnx
+def _fall_back(bench: _Bench, ways: Ways, nodes: Nodes) -> None:
+    """Leave operators, then nodes, out of a static quantization that fails the floor.
 
-    found: dict[str, list[str]] = {}
-    for node in onnx.load(model, load_external_data=False).graph.node:
-        found.setdefault(node.op_type, []).append(node.name)
-    return {kind: tuple(names) for kind, names in found.items()}
-
-
-def first_tries(nodes: Mapping[str, Sequence[str]]) -> Iterator[OptimizeStep]:
-    """What is tried for every model, from the simplest."""
-    heavy = tuple(kind for kind in HEAVY if kind in nodes)
-    dynamic = tuple(kind for kind in DYNAMIC if kind in nodes)
-    yield HalfWeights()
-    yield Quantize("dynamic")
-    if dynamic and "Conv" in nodes:
-        yield Quantize("dynamic", operators=dynamic)
-    yield Quantize("static")
-    if heavy:
-        yield Quantize("static", operators=heavy)
-        yield Quantize("static", operators=heavy, per_channel=True)
-
-
-def _fall_back(bench: _Bench, nodes: Mapping[str, Sequence[str]]) -> None:
-    """Leave operators, then nodes, out of a static quantization that fails the floor."""
-    tried = list(zip(bench.candidates, bench.steps, strict=True))
-    failed = [
-        (c, s)
-        for c, s in tried
-        if isinstance(s, Quantize) and s.mode == "static" and c.score is not None and not c.holds
+    Not where a static one that holds is about as small already: nothing is left to gain.
+    """
+    static = [
+        (candidate, step)
+        for candidate, step in zip(bench.candidates, bench.steps, strict=True)
+        if isinstance(step, Quantize) and step.mode == "static" and candidate.score is not None
     ]
-    for candidate, step in failed:
+    held = min((c.bytes for c, _ in static if c.holds), default=None)
+    for candidate, step in static:
+        if candidate.holds or (held is not None and held <= NEAR * candidate.bytes):
+            continue
         if candidate.bytes < bench.best().bytes * NEAR:
-            _leave_out(bench, step, nodes)
+            _leave_out(bench, step, ways.quantizable(nodes), nodes)
             return
 
 
-def _leave_out(bench: _Bench, step: Quantize, nodes: Mapping[str, Sequence[str]]) -> None:
-    kinds = [kind for kind in (step.operators or sorted(quantizable(nodes))) if kind in nodes]
+def _leave_out(bench: _Bench, step: Quantize, known: Sequence[str], nodes: Nodes) -> None:
+    """Leave out one type after another, the most harmful first, until one try holds."""
+    kinds = [kind for kind in known if step.operators is None or kind in step.operators]
     left: list[str] = []
     for _ in range(min(MOST_LEFT_OUT, len(kinds) - 1)):
         best: tuple[Candidate, str] | None = None
         for kind in [kind for kind in kinds if kind not in left]:
             rest = tuple(k for k in kinds if k not in (*left, kind))
-            candidate = bench.run(Quantize("static", operators=rest)) if rest else None
-            if candidate and bench.better(candidate, best[0] if best else None):
+            candidate = bench.run(replace(step, operators=rest))
+            if bench.better(candidate, best[0] if best else None):
                 best = (candidate, kind)
+            if candidate.holds:
+                break
         if best is None:
             return
         left.append(best[1])
         if best[0].holds:
-            _fewer_nodes(bench, kinds, [name for kind in left for name in nodes[kind] if name])
+            names = [name for kind in left for name in nodes[kind] if name]
+            _fewer_nodes(bench, replace(step, operators=tuple(kinds)), names)
             return
 
 
-def _fewer_nodes(bench: _Bench, kinds: Sequence[str], names: Sequence[str]) -> None:
+def _fewer_nodes(bench: _Bench, step: Quantize, names: Sequence[str]) -> None:
     """Of the nodes that are left alone, find the half that suffices, as long as one does."""
     while len(names) > 1:
         halves = (names[: len(names) // 2], names[len(names) // 2 :])
-        tries = [
-            (bench.run(Quantize("static", tuple(kinds), exclude_nodes=tuple(half))), half)
-            for half in halves
-        ]
+        tries = [(bench.run(replace(step, exclude_nodes=tuple(half))), half) for half in halves]
         holding = [half for candidate, half in tries if candidate.holds]
         if not holding:
             return
         names = holding[0]
 
 
-def quantizable(nodes: Mapping[str, Sequence[str]]) -> set[str]:
-    """The types of operators that ONNX Runtime's static quantizer knows."""
-    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-
-    return set(nodes) & {*QDQRegistry, *QLinearOpsRegistry}
-
-
 def front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The same, with those marked that hold the floor and no other beats in size and time."""
-    import dataclasses
-
     holding = [(c.bytes, c.seconds) for c in candidates if c.holds]
     return tuple(
-        dataclasses.replace(c, front=c.holds and not beaten((c.bytes, c.seconds), holding))
-        for c in candidates
+        replace(c, front=c.holds and not beaten((c.bytes, c.seconds), holding)) for c in candidates
     )
 
 

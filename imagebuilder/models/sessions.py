@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from imagebuilder.errors import UserError
 from imagebuilder.models.data import Array
 from imagebuilder.models.formats import Format, model_format
+from imagebuilder.models.quiet import quiet
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Keeps 8-bit products of x86 processors with AVX2 and without VNNI from saturating at 16 bits."""
@@ -90,8 +91,9 @@ class TfliteSession:
     def __init__(self, model: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(str(model), num_threads=1)
-        self._interpreter.allocate_tensors()
+        with quiet():
+            self._interpreter: Any = Interpreter(str(model), num_threads=1)
+            self._interpreter.allocate_tensors()
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         self.output_names = tuple(detail["name"] for detail in self._outputs)

@@ -11,7 +11,7 @@ from imagebuilder.catalog import make_catalog
 from imagebuilder.errors import BuildError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.log import QUIET, Log
-from imagebuilder.models.build import build_bundle
+from imagebuilder.models.build import build_bundle, search_bundle
 from imagebuilder.models.compare import agreement
 from imagebuilder.state import Cache, default_cache
 
@@ -83,3 +83,13 @@ def test_quantizing_all_of_magika_is_refused_with_the_scores(
     assert "% after fix-shapes, int8 static all operators, 99.24 % before, on 524" in message
     assert "below the floor of 97 %" in message
     assert not list((fetcher.cache.root).glob("bundles/*"))
+
+
+def test_a_search_makes_rock_paper_scissors_small(fetcher: Fetcher) -> None:
+    found = search_bundle(make_catalog().bundle_source("rock-paper-scissors"), fetcher)
+    tried = {candidate.what: candidate for candidate in found.candidates}
+    assert {"int8 weights all operators", "int8 dynamic all operators"} <= set(tried)
+    taken = found.candidates[found.taken]
+    assert taken.bytes <= 0.35 * tried["as it is"].bytes
+    assert taken.score is not None
+    assert taken.score >= 98

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import onnx
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from imagebuilder.bundle.format import Accuracy
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
+from imagebuilder.catalog.optimization import parse_step
 from imagebuilder.errors import BuildError, UserError
-from imagebuilder.models.build import check_model
+from imagebuilder.models.build import check_model, check_steps
 from imagebuilder.models.data import load_split
 from imagebuilder.models.evaluate import check_floor, prepare
 from imagebuilder.models.inspect import SMALL, ModelInfo, Port, inspect_model, share
@@ -113,6 +115,40 @@ def test_shapes_that_were_not_fixed(tmp_path: Path) -> None:
         "inputs[0].shape: the model has ['batch', 'width'], not [-1, 2]\n"
         "  hint: the step fix-shapes gives free axes the declared sizes"
     )
+
+
+STEPS = """\
+- fix-shapes
+- {quantize: auto}
+- {quantize: static, calibration: entropy}
+- {quantize: weights, exclude_nodes: [a]}
+- fp16
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "problems"),
+    [
+        (FIXTURE, [
+            "optimize[3]: weights alone become INT8 in TensorFlow Lite models only; "
+            "`fp16` halves these",
+        ]),
+        (FIXTURE.parents[1] / "good-tflite" / "model.tflite", [
+            "optimize[0]: a TensorFlow Lite model can only be quantized",
+            "optimize[2]: of a TensorFlow Lite model only `operators` and nodes can be chosen",
+        ]),
+    ],
+    ids=("onnx", "tflite"),
+)  # fmt: skip
+def test_steps_that_a_format_does_not_have(
+    tmp_path: Path, model: Path, problems: list[str]
+) -> None:
+    steps = tuple(parse_step(step) for step in yaml.safe_load(STEPS))
+    made = dataclasses.replace(source(tmp_path), optimize=steps)
+    with pytest.raises(UserError) as caught:
+        check_steps(made, model)
+    said = [f"{p.key}: {p.what}" for p in caught.value.problems]
+    assert said == problems
 
 
 def test_the_floor(tmp_path: Path) -> None:

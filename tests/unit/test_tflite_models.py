@@ -1,22 +1,27 @@
 """TensorFlow Lite models on the host: told apart, inspected, run, quantized, and refused."""
 
+import os
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from test_models import mutated, verdict
+from tflite_network import INPUTS, write_network
 
 from imagebuilder.catalog.bundle_source import TensorSpec
-from imagebuilder.catalog.optimization import Quantize
+from imagebuilder.catalog.optimization import HalfWeights, Quantize
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.models.data import Split
 from imagebuilder.models.formats import model_format
 from imagebuilder.models.inspect import Port, inspect_model
+from imagebuilder.models.quiet import quiet
 from imagebuilder.models.runner import Runner
-from imagebuilder.models.steps.tflite_int8 import quantize_tflite
+from imagebuilder.models.steps.tflite import quantize_tflite
 from imagebuilder.models.trial import judge, try_model
-from imagebuilder.run import Completed
+from imagebuilder.run import Completed, run
 
 BUNDLES = Path(__file__).parents[1] / "fixtures" / "bundles"
 DOUBLING = BUNDLES / "good-tflite" / "model.tflite"
@@ -92,3 +97,62 @@ def test_calibration_needs_a_signature(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         quantize_tflite(Quantize("static"), DOUBLING, tmp_path / "q.tflite", split)
     assert str(caught.value).startswith("the model has 0 signatures, calibration needs one")
+
+
+def network(tmp_path: Path, step: Quantize | HalfWeights) -> Path:
+    """The network of tflite_network.py after one step."""
+    model, target = tmp_path / "model.tflite", tmp_path / "made.tflite"
+    write_network(model)
+    data = np.random.default_rng(1).normal(size=(16, INPUTS)).astype(np.float32)
+    quantize_tflite(step, model, target, Split({"x": data}, np.zeros(16, np.int64)))
+    return target
+
+
+def weight_types(path: Path) -> dict[str, int]:
+    """Weights by the node they belong to, with their tensorflow types."""
+    graph = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0).subgraphs[0]
+    names = {tensor.name.decode(): tensor.type for tensor in graph.tensors}
+    return {name.removesuffix(".w"): kind for name, kind in names.items() if name.endswith(".w")}
+
+
+FLOAT32, FLOAT16, INT8 = 0, 1, 9
+
+
+@pytest.mark.parametrize(
+    ("step", "types"),
+    [
+        (HalfWeights(), [FLOAT32, FLOAT16, FLOAT16, FLOAT16]),
+        (Quantize("weights"), [INT8] * 4),
+        (Quantize("dynamic"), [INT8] * 4),
+        (Quantize("static", operators=("SOFTMAX",)), [FLOAT32] * 4),
+        (Quantize("weights", nodes=("wide",)), [FLOAT32, FLOAT32, INT8, FLOAT32]),
+        (Quantize("static", exclude_nodes=("ruinous", "back")), [FLOAT32, FLOAT32, INT8, INT8]),
+    ],
+    ids=str,
+)
+def test_steps(step: Quantize | HalfWeights, types: list[int], tmp_path: Path) -> None:
+    made = network(tmp_path, step)
+    names = ("ruinous", "back", "wide", "scores")
+    assert weight_types(made) == dict(zip(names, types, strict=True))
+    info = inspect_model(made)
+    assert info.inputs == (Port("x", "float32", (-1, INPUTS)),)
+    assert info.outputs == (Port("y", "float32", (-1, 8)),)
+    (scores,) = Runner(made).run({"x": np.zeros((1, INPUTS), np.float32)})
+    assert scores.sum() == pytest.approx(1, abs=0.02)
+
+
+def test_an_operator_that_the_quantizer_does_not_know(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'Conv' is not a valid TFLOperationName"):
+        network(tmp_path, Quantize("static", operators=("Conv",)))
+
+
+def test_what_litert_tells_everyone_is_not_shown() -> None:
+    code = f"from imagebuilder.models.sessions import open_session as o; o(Path({str(DOUBLING)!r}))"
+    done = run([sys.executable, "-c", f"from pathlib import Path; {code}"])
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_only_what_is_told_by_the_way_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        os.write(2, b"INFO: made\nERROR: not made\n")
+    assert capfd.readouterr().err == "ERROR: not made\n"
