@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from imagebuilder.catalog.machine import YoctoMachine
@@ -32,7 +33,7 @@ def yocto_machine(build: Build, series: Series) -> YoctoMachine:
 
 
 def settings(build: Build, machine: YoctoMachine, server_digest: str) -> tuple[Block, ...]:
-    """All blocks; one without assignments is left out."""
+    """All blocks; of our own variables only those that have a value: the layers have defaults."""
     return _blocks(
         Block("identity", _identity(build)),
         Block("inference", _inference(build, server_digest)),
@@ -53,10 +54,16 @@ def fragment_settings(build: Build, server_digest: str) -> tuple[Block, ...]:
 
 def _blocks(*blocks: Block) -> tuple[Block, ...]:
     return tuple(
-        Block(block.name, tuple((key, bitbake_value(value)) for key, value in block.values))
+        Block(block.name, values)
         for block in blocks
-        if block.values
+        if (values := tuple(_with_value(block.values)))
     )
+
+
+def _with_value(values: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for key, value in values:
+        if value or not key.startswith("IMAGEBUILDER_"):
+            yield key, bitbake_value(value)
 
 
 def _identity(build: Build) -> tuple[tuple[str, str], ...]:
@@ -64,7 +71,6 @@ def _identity(build: Build) -> tuple[tuple[str, str], ...]:
     return (
         ("IMAGEBUILDER_NAME", manifest.name),
         ("IMAGEBUILDER_VERSION", manifest.version),
-        ("IMAGEBUILDER_COMPATIBLE", manifest.compatible),
     )
 
 
@@ -89,7 +95,7 @@ def _image(build: Build) -> tuple[tuple[str, str], ...]:
     return (
         ("hostname:pn-base-files", image.hostname),
         ("INIT_MANAGER", INIT[build.manifest.yocto.init]),
-        ("IMAGEBUILDER_SSH", "1" if image.authorized_keys else "0"),
+        ("IMAGEBUILDER_SSH", "1" if image.authorized_keys else ""),
         ("IMAGEBUILDER_ROOT_SIZE", _mebibytes(image.storage.root)),
         ("IMAGEBUILDER_MODELS_SIZE", _mebibytes(image.storage.models)),
         ("IMAGEBUILDER_DATA_SIZE", _mebibytes(image.storage.data)),

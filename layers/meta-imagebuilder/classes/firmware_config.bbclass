@@ -50,8 +50,8 @@ do_install() {
             >${D}${systemd_system_unitdir}/llama-server.service.d/memory.conf
     fi
     if [ -n "${FIRMWARE_KEYS}" ]; then
-        install -d -m 0700 ${D}${sysconfdir}/dropbear
-        install -m 0600 ${FIRMWARE_SOURCE}/authorized_keys ${D}${sysconfdir}/dropbear/authorized_keys
+        install -d -m 0700 ${D}${ROOT_HOME} ${D}${ROOT_HOME}/.ssh
+        install -m 0600 ${FIRMWARE_SOURCE}/authorized_keys ${D}${ROOT_HOME}/.ssh/
     fi
     for entry in ${FIRMWARE_FILES}; do
         source=${entry%%:*}
@@ -63,5 +63,5 @@ do_install() {
     done
 }
 
-FILES:${PN} += "${sysconfdir} ${systemd_system_unitdir} \
+FILES:${PN} += "${ROOT_HOME} ${sysconfdir} ${systemd_system_unitdir} \
     ${@' '.join(entry.split(':')[1] for entry in d.getVar('FIRMWARE_FILES').split())}"

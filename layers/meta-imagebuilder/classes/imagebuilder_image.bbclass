@@ -16,6 +16,9 @@ BAD_RECOMMENDATIONS += "busybox-syslog busybox-udhcpd busybox-udhcpc busybox-hwc
 # nooelint: oelint.vars.inconspaces - a list with colons
 WKS_SEARCH_PATH:append = ":${IMAGEBUILDER_LAYERDIR}/files/wic"
 
+# How wic's plugins for boot partitions begin: they were renamed after scarthgap.
+IMAGEBUILDER_BOOTIMG = "bootimg${@'-' if d.getVar('LAYERSERIES_CORENAMES') == 'scarthgap' else '_'}"
+
 IMAGEBUILDER_VARIANT ?= "release"
 
 imagebuilder_finish() {

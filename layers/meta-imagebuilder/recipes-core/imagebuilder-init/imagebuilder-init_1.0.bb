@@ -9,6 +9,7 @@ SRC_URI = "\
     file://announce \
     file://check-files \
     file://data.mount \
+    file://dropbear.conf \
     file://imagebuilder-announce.service \
     file://inittab \
     file://inittab-dropbear \
@@ -39,6 +40,11 @@ do_install() {
         for unit in ${SYSTEMD_SERVICE:${PN}}; do
             install -D -m 0644 ${S}/$unit ${D}${systemd_system_unitdir}/$unit
         done
+        if ${@'true' if bb.utils.to_boolean(d.getVar('IMAGEBUILDER_SSH')) else 'false'}; then
+            for unit in dropbear@ dropbearkey; do
+                install -D -m 0644 ${S}/dropbear.conf ${D}${systemd_system_unitdir}/$unit.service.d/imagebuilder.conf
+            done
+        fi
         return
     fi
     for script in check-files mounts rc udhcpc; do
@@ -54,7 +60,13 @@ do_install() {
     ln -s /data/machine-id ${D}${sysconfdir}/machine-id
 }
 
-FILES:${PN} += "/models /data ${datadir}/imagebuilder ${libexecdir}/imagebuilder"
+FILES:${PN} += "\
+    /data \
+    /models \
+    ${datadir}/imagebuilder \
+    ${libexecdir}/imagebuilder \
+    ${systemd_system_unitdir} \
+"
 
 # Checks and mends the data partition before it is mounted.
 RDEPENDS:${PN} = "e2fsprogs-e2fsck"
