@@ -18,7 +18,9 @@ def test_golden_outputs_over_the_api(target, model, goldens, record_property):
     parity = goldens.compare(goldens.ask(target))
     record_property(f"{model.name}.max_abs", f"{parity.max_abs:.3g}")
     record_property(f"{model.name}.max_rel", f"{parity.max_rel:.3g}")
-    record_property(f"{model.name}.agreement", f"{100 * parity.agreement:.0f} %")
+    record_property(f"{model.name}.agreement", f"{100 * parity.agreement:.4g} %")
+    record_property(f"{model.name}.tolerance_used", f"{100 * parity.used:.3g} %")
+    record_property(f"{model.name}.samples", len(goldens.inputs))
     assert parity.within, parity
 
 

@@ -16,31 +16,45 @@ from imagebuilder.models.build import build_bundle, fetch_model, search_bundle
 if TYPE_CHECKING:
     from imagebuilder.models.search import Candidate
 
+HEADER = ("max abs off golden", "max rel", "same top-1", "of tolerance", "")
+
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--search", is_flag=True,
               help="Try the quantizations too, as `model search` does.")  # fmt: skip
+@click.option("--results", "files", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
+              metavar="FILE", help="Take up what `imagebuilder test` measured in images or on a "
+              "board of these very bundles: its results.json; may be repeated.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
               default=Path("parity"), show_default=True, metavar="FOLDER",
-              help="Write FOLDER/NAME/parity.json.")  # fmt: skip
+              help="Write parity.json and parity.html into FOLDER/NAME.")  # fmt: skip
 @click.pass_obj
-def report(app: App, models: tuple[str, ...], search: bool, output: Path) -> None:
+def report(
+    app: App, models: tuple[str, ...], search: bool, files: tuple[Path, ...], output: Path
+) -> None:
     """Compare MODELS with their float models, on the golden inputs, layer by layer.
 
     MODELS are names, folders with a bundle.yaml, or sealed bundles' folders.
     """
     from imagebuilder.models.parity import measure_parity, parity_data
-    from imagebuilder.report.parity import PLACES_HEADER, place_rows, write_parity
+    from imagebuilder.report.parity import PAGE, read_results, with_results, write_parity
+    from imagebuilder.report.parity_page import place_rows
 
+    results = [result for path in files for result in read_results(path)]
     for model in models:
         source, bundle = find_model(app, model)
         tried, why = _tried(app, source) if search else ((), "")
         parity = measure_parity(bundle, fetch_model(source, app.fetcher), tried, why)
+        here = len(parity.places)
+        parity = with_results(parity, results)
+        if files and len(parity.places) == here:
+            app.log.warning(f"{source.name}: no results are of the bundle {bundle.digest}")
         folder = output / source.name
         write_parity(parity, folder)
-        app.log.table((source.name, *PLACES_HEADER[1:]), list(place_rows(parity_data(parity))))
-        app.log.info(f"{source.name}: {folder / 'parity.json'}")
+        rows = [(row[0], *row[2:]) for row in place_rows(parity_data(parity))]
+        app.log.table((source.name, *HEADER), rows)
+        app.log.info(f"{source.name}: {folder / PAGE}")
 
 
 def find_model(app: App, model: str) -> tuple[BundleSource, SealedBundle]:

@@ -80,6 +80,8 @@ def prepare(app: App, asked: Asked, way: Way, *, locked: bool, output: Path | No
         models=tuple(model.name for model in session.models),
         target=str(way.address or "QEMU"),
         image=sha256_file(session.artifacts.folder / FILE_NAME),
+        cpu="" if isinstance(session.system, Board) else session.guest.qemu.cpu,
+        digests={model.name: model.digest for model in session.models},
     )
     return Prepared(asked, session, result, way.faults)
 

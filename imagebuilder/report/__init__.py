@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,13 +12,17 @@ from pathlib import Path
 from imagebuilder.report.baseline import Change
 from imagebuilder.state import write_if_changed
 
+PARITY = ("samples", "max_abs", "max_rel", "agreement", "tolerance_used")
+"""What the tests measure of a model's answers; the last two are in percent."""
+
 
 @dataclass(frozen=True, slots=True)
 class MachineResult:
     """The tests of one machine; `seconds` is the whole run, `error` why it could not be tested.
 
     `image` is the SHA-256 of the artifacts.json of what was tested.
-    `target` is what it ran on: `QEMU`, or a board's address.
+    `target` is what it ran on: `QEMU`, or a board's address; `cpu` is what QEMU emulates.
+    `digests` are those of the bundles of `models`.
     """
 
     machine: str
@@ -37,6 +42,23 @@ class MachineResult:
     compared: bool = False
     image: str = ""
     target: str = "QEMU"
+    cpu: str = ""
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parity(self) -> dict[str, dict[str, str | float | None]]:
+        """Model → how far its answers were from the golden outputs, of those that were asked.
+
+        As in `models.differences.Difference`, with the digest of the bundle; None for a number
+        that is not finite.
+        """
+        found: dict[str, dict[str, str | float | None]] = {}
+        for model, digest in self.digests.items():
+            measured = {key: _number(self.properties[f"{model}.{key}"]) for key in PARITY
+                        if f"{model}.{key}" in self.properties}  # fmt: skip
+            if len(measured) == len(PARITY):
+                found[model] = {"digest": digest, **measured}
+        return found
 
     @property
     def regressions(self) -> tuple[str, ...]:
@@ -47,6 +69,11 @@ class MachineResult:
     def good(self) -> bool:
         """Whether tests ran, none failed, and no figure is worse than in the baseline."""
         return self.passed > 0 and not (self.failed or self.error or self.regressions)
+
+
+def _number(text: str) -> float | None:
+    number = float(text.removesuffix(" %"))
+    return number if math.isfinite(number) else None
 
 
 def read_junit(path: Path, base: MachineResult) -> MachineResult:
@@ -112,7 +139,8 @@ def _suite(path: Path) -> ET.Element:
 
 def write_json(results: Sequence[MachineResult], output: Path) -> None:
     """All results as JSON."""
-    text = json.dumps([{**asdict(r), "good": r.good} for r in results], indent=2) + "\n"
+    data = [{**asdict(r), "parity": r.parity, "good": r.good} for r in results]
+    text = json.dumps(data, indent=2) + "\n"
     write_if_changed(output, text.encode())
 
 

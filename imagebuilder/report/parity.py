@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebuilder.models.parity import Parity, parity_data
+from imagebuilder.errors import UserError
+from imagebuilder.models.differences import Difference
+from imagebuilder.models.parity import Parity, Place, parity_data
+from imagebuilder.report.parity_page import parity_page
 from imagebuilder.state import write_if_changed
 
-PARITY = "parity.json"
+PARITY, PAGE = "parity.json", "parity.html"
 
 
-def parity_bytes(parity: Parity) -> bytes:
-    """The text of parity.json."""
-    return (json.dumps(parity_data(parity), indent=2) + "\n").encode()
+def parity_files(parity: Parity) -> dict[str, bytes]:
+    """The report's files by name."""
+    data = parity_data(parity)
+    text = json.dumps(data, indent=2) + "\n"
+    return {PARITY: text.encode(), PAGE: parity_page(data).encode()}
 
 
 def write_parity(parity: Parity, folder: Path) -> None:
-    """Write parity.json into `folder`."""
-    write_if_changed(folder / PARITY, parity_bytes(parity))
+    """Write both files into `folder`."""
+    for name, raw in parity_files(parity).items():
+        write_if_changed(folder / name, raw)
 
 
-PLACES_HEADER = ("where", "max abs off golden", "max rel", "same top-1", "of tolerance", "")
+def with_results(parity: Parity, results: Sequence[Mapping[str, Any]]) -> Parity:
+    """The same with the machines and boards among `results` that ran this very bundle."""
+    return dataclasses.replace(parity, places=(*parity.places, *_places(parity, results)))
 
 
-def place_rows(data: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
-    """A row a place of parity.json."""
-    rows = []
-    for place in data["places"]:
-        off = place["difference"]
-        verdict = {None: "", True: "within", False: "TOO FAR"}[place["within"]]
-        rows.append((
-            place["name"], show(off["max_abs"]), show(off["max_rel"]), f"{100 * off['top1']:.4g} %",
-            "" if place["within"] is None else f"{percent(off['used'])}", verdict,
-        ))  # fmt: skip
-    return rows
+def read_results(path: Path) -> list[Mapping[str, Any]]:
+    """The results that `imagebuilder test` wrote; `UserError` if the file has none."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no readable results: {error}") from error
+    if not isinstance(data, list) or not all(
+        isinstance(one, dict) and {"machine", "target", "parity"} <= set(one) for one in data
+    ):
+        hint = "`imagebuilder test` writes results.json into its output folder"
+        raise UserError(f"{path}: no results with parity", hint=hint)
+    return data
 
 
-def show(number: float | None) -> str:
-    """Three digits; what is not finite was null in JSON."""
-    return "not finite" if number is None else f"{number:.3g}"
+def _places(parity: Parity, results: Sequence[Mapping[str, Any]]) -> Iterator[Place]:
+    for result in results:
+        found = result["parity"].get(parity.name)
+        if found is None or found["digest"] != parity.digest:
+            continue
+        emulated = result["target"] == "QEMU"
+        off = {key: _number(value) for key, value in found.items() if key != "digest"}
+        difference = Difference(
+            int(off["samples"]), off["max_abs"], off["max_rel"],
+            off["agreement"] / 100, off["tolerance_used"] / 100,
+        )  # fmt: skip
+        where = f"image, {result['machine']} ({result['engine']})"
+        yield Place(
+            "image" if emulated else "board",
+            where if emulated else f"board, {result['target']}",
+            f"{result['cpu']}, emulated" if emulated else result["machine"],
+            difference,
+            difference.within(parity.check),
+        )
 
 
-def percent(share: float | None) -> str:
-    """A share in percent."""
-    return "not finite" if share is None else f"{100 * share:.3g} %"
+def _number(value: float | None) -> float:
+    return math.inf if value is None else value

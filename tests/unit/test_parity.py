@@ -24,7 +24,7 @@ from imagebuilder.models.differences import differ
 from imagebuilder.models.layers import NoLayers, layer_errors
 from imagebuilder.models.parity import check_comparable, measure_parity, parity_data
 from imagebuilder.models.search import Candidate as Tried
-from imagebuilder.report.parity import parity_bytes
+from imagebuilder.report.parity import PARITY, parity_files
 from imagebuilder.state import Cache, sha256_file
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bundles"
@@ -201,7 +201,8 @@ TRIED = (
 
 
 def test_a_report_has_places_candidates_and_layers(tiny: tuple[SealedBundle, Path]) -> None:
-    data = json.loads(parity_bytes(measure_parity(*tiny, TRIED, "fp16 weights: the smallest")))
+    parity = measure_parity(*tiny, TRIED, "fp16 weights: the smallest")
+    data = json.loads(parity_files(parity)[PARITY])
     assert (data["format"], data["name"], data["version"]) == (1, "tiny", "1.5")
     assert data["digest"] == tiny[0].digest
     whole, sealed = data["places"]
