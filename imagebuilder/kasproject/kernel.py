@@ -26,8 +26,6 @@ def kernel_files(build: Build, series: Series) -> dict[str, str]:
     machine = yocto_machine(build, series)
     own = {path.name: path.read_text("utf-8") for path in build.manifest.kernel.fragments}
     fragments = [f"{feature}.cfg" for feature in kernel_features(build, machine)] + list(own)
-    if not fragments:
-        return {}
     text = render(
         "yocto/kernel.bbappend",
         kind=machine.kernel_config,

@@ -56,11 +56,16 @@ class Ingredients:
 def project_files(ingredients: Ingredients) -> dict[str, bytes]:
     """Relative path → contents of a project that builds by itself."""
     texts = {KAS_FILE: "kas.yml", "README.md": "project-readme.md"}
-    return _layers(ingredients, STATIC_LAYERS) | _texts(ingredients, STATIC_LAYERS, texts)
+    kernel = kernel_files(ingredients.build, ingredients.series)
+    return (
+        _layers(ingredients, STATIC_LAYERS)
+        | _below(LAYER, {path: text.encode() for path, text in kernel.items()})
+        | _texts(ingredients, STATIC_LAYERS, texts)
+    )
 
 
 def fragment_files(ingredients: Ingredients) -> dict[str, bytes]:
-    """The same for a product that keeps its own distro, BSP and image."""
+    """The same for a product that keeps its own distro, BSP, kernel and image."""
     texts = {"imagebuilder.yml": "fragment.yml", "README.md": "fragment-readme.md"}
     static = STATIC_LAYERS[:1]
     return _layers(ingredients, static) | _texts(ingredients, static, texts)
@@ -81,7 +86,6 @@ def _layers(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, byte
     for layer in build.manifest.yocto.layers:
         files |= _below(f"layers/{layer.resolve().name}", folder_files(layer.resolve()))
     firmware = {"conf/layer.conf": render("yocto/layer.conf", series=ingredients.series.name)}
-    firmware |= kernel_files(build, ingredients.series)
     firmware |= _config(build)
     files |= _below(LAYER, {path: text.encode() for path, text in firmware.items()})
     files |= _below(LAYER, _own_files(build))

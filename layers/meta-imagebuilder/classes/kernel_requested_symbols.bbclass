@@ -1,7 +1,10 @@
 # Fails the build when a kernel symbol that a fragment asked for is not so in the final .config.
 #
 # IMAGEBUILDER_KERNEL_FRAGMENTS names the fragments among the recipe's sources. The check does not
-# depend on how a kernel merges them, since it reads what came out.
+# depend on how a kernel merges them, since it reads what came out. The bbappend that a firmware
+# has for its kernel inherits this class.
+
+IMAGEBUILDER_KERNEL_FRAGMENTS ??= ""
 
 python do_check_requested_symbols() {
     import os

@@ -10,7 +10,6 @@ RDEPENDS:${PN} = "\
     base-files \
     base-passwd \
     busybox \
-    firmware-config \
     imagebuilder-init \
     os-release \
     ${@bb.utils.contains('VIRTUAL-RUNTIME_init_manager', 'systemd', 'systemd', '', d)} \
