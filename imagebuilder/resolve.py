@@ -90,7 +90,11 @@ def engine_problems(choice: Choice) -> Iterator[Problem]:
     parts: Mapping[str, object | None] = {"debian": machine.debian, "yocto": machine.yocto}
     if parts.get(choice.engine) is None:
         others = [name for name, part in parts.items() if part is not None]
-        hint = f"this machine is built by: {', '.join(others)}" if others else ""
+        hint = (
+            f"this machine is built by: {', '.join(f'--engine {o}' for o in others)}"
+            if others
+            else ""
+        )
         what = f"the engine {choice.engine} cannot build for {machine.name}"
         yield choice.manifest.problem(("machine",), what, hint)
     yield from accelerator_problems(machine)

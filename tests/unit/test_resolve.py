@@ -99,7 +99,7 @@ def test_a_machine_that_the_engine_cannot_build(tmp_path: Path) -> None:
     message = errors(tmp_path, dataclasses.replace(what, machine=machine), bundle())
     assert message == (
         "firmware.yaml:4:1: machine: the engine debian cannot build for qemuarm\n"
-        "  hint: this machine is built by: yocto"
+        "  hint: this machine is built by: --engine yocto"
     )
 
 
