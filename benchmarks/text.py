@@ -25,7 +25,7 @@ from imagebuilder.log import QUIET, Log
 from imagebuilder.models.build import build_bundle
 from imagebuilder.models.llamacpp import unpack_llamacpp
 from imagebuilder.state import default_cache
-from imagebuilder.target.qemu import free_port
+from imagebuilder.target.ports import HeldPorts
 
 SHORT, LONG = 16, 144
 """Tokens of two runs: their difference leaves out loading and the prompt."""
@@ -62,7 +62,8 @@ class Server:
     """llama-server with the words of the device's script, for a `with` block."""
 
     def __init__(self, tools: Toolbox, model: Path, env: Mapping[str, str], log: Any) -> None:
-        self._port = free_port()
+        with HeldPorts() as held:
+            self._port = held.free()
         words = [
             "--offline", "--model", str(model), "--host", "127.0.0.1", "--port", str(self._port),
             "--ctx-size", "2048", "--threads", "1", "--threads-batch", "1",

@@ -17,6 +17,8 @@ from pathlib import Path
 from imagebuilder.errors import BuildError, UserError
 
 TAIL_LINES = 15
+GRACE = 10.0
+"""Seconds that a job has to put away what it made."""
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -94,8 +96,12 @@ def spawn(
     stdin: bool = False,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
+    grace: float = 0.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process in its own group; the whole group is dead when the context ends."""
+    """Start a process in its own group; the whole group is dead when the context ends.
+
+    It then has `grace` seconds after a SIGTERM to end by itself.
+    """
     words = [str(word) for word in argv]
     try:
         process = subprocess.Popen(
@@ -116,6 +122,10 @@ def spawn(
     try:
         yield process
     finally:
+        if grace and process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(grace)
         kill_group(process)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
@@ -172,21 +182,22 @@ def run_all(
 def _start(job: Job, env: Mapping[str, str], own: contextlib.ExitStack) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     log = own.enter_context(job.log.open("wb"))
-    words = spawn(job.argv, env=env, stdout=log.fileno(), stderr=subprocess.STDOUT)
+    stream = log.fileno()
+    words = spawn(job.argv, env=env, stdout=stream, stderr=subprocess.STDOUT, grace=GRACE)
     return own.enter_context(words)
 
 
 def run_here(argv: Sequence[str | Path]) -> int:
     """Run a process on this terminal, whose keys reach it; gives its exit code.
 
-    An interrupt ends it and is then raised.
+    An interrupt ends it and is then raised; it dies with this process.
     """
-    with subprocess.Popen([str(word) for word in argv]) as process:
+    words = [str(word) for word in argv]
+    with subprocess.Popen(words, preexec_fn=_die_with_parent) as process:  # noqa: PLW1509
         try:
             return process.wait()
-        except KeyboardInterrupt:
+        finally:
             process.terminate()
-            raise
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

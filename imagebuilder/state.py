@@ -125,6 +125,20 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder in `parent` for as long as the block; what killed processes left there goes too."""
+    with host_errors("folder", parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        sweep(parent)
+        folder, lock = _claim(lambda: Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent)))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left unfinished in a folder.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -67,6 +68,10 @@ def imagebuilder(context: click.Context) -> None:
 
 def main() -> None:
     """The entry point: runs a command and turns every outcome into an exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As an interrupt from the keyboard: nothing that was started is left behind.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     sys.exit(run_command(sys.argv[1:]))
 
 

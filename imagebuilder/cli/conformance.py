@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
-from imagebuilder.artifact import testable
 from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.cli.build import engine_option, locked_option, output_option
-from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder, save_lock
-from imagebuilder.cli.suite import available_memory, make_session
-from imagebuilder.cli.test import machine_names
+from imagebuilder.cli.machines import (
+    Bootable,
+    ask_machines,
+    jobs_that_fit,
+    machines_option,
+    make_bootable,
+)
+from imagebuilder.cli.pipeline import Asked, output_folder, save_lock
 from imagebuilder.conformance.outcome import (
     FAILED,
     STATUSES,
@@ -31,39 +33,18 @@ from imagebuilder.conformance.outcome import (
 )
 from imagebuilder.engines.locking import TOOLS_SUITE, Request, lock_packages, tool_set
 from imagebuilder.errors import EXIT_FAILED, UserError
-from imagebuilder.fetch.debian import Archive
 from imagebuilder.hosttools import IMAGE_TOOLS, fetch_all, host_arch, unpack_tools
 from imagebuilder.log import Task
-from imagebuilder.resolve import Build
 from imagebuilder.run import run
 from imagebuilder.state import new_folder
-from imagebuilder.target.qemu import Guest
 
 TABLE, PAGE = "conformance.json", "conformance.md"
 ROLE, PACKAGE = "operators", "libonnx-testdata"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A machine with its image built; the lock of `build` has the operator models too."""
-
-    build: Build
-    guest: Guest
-    archive: Archive
-
-    @property
-    def column(self) -> Column:
-        """What runs the models, for the table."""
-        machine, qemu = self.build.machine, self.guest.qemu
-        runtimes = {f"{m.runtime.name} {m.target.version}": None for m in self.build.models}
-        return Column(machine.name, f"{machine.arch}, QEMU {qemu.cpu}", ", ".join(runtimes))
-
-
 @click.command()
 @manifest_argument
-@click.option("--machine", "machines", metavar="NAME", multiple=True,
-              help="Machine instead of the manifest's; may be repeated, and may be a pattern "
-              "such as 'qemu*'.")  # fmt: skip
+@machines_option
 @engine_option
 @locked_option
 @click.option("--only", metavar="PATTERN", multiple=True,
@@ -92,8 +73,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     """
     app: App = context.obj
     before = None if baseline is None else read_table(baseline)
-    names = machine_names(app, manifest, machines, engine)
-    asked = [ask(app, manifest, name, engine) for name in names]
+    asked = ask_machines(app, manifest, machines, engine)
     prepared = [_prepare(app, item, locked, output) for item in asked]
     table = _run(app, prepared, only, sample)
     _report(app, table, output_folder(asked[0], output).parent)
@@ -106,19 +86,25 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     context.exit(EXIT_FAILED if bad else 0)
 
 
-def _prepare(app: App, asked: Asked, locked: bool, output: Path | None) -> Prepared:
-    build, artifacts, archive = build_image(app, asked, locked=locked, output=output)
+def _prepare(app: App, asked: Asked, locked: bool, output: Path | None) -> Bootable:
+    """A machine whose lock has the operator models too."""
+    made = make_bootable(app, asked, locked=locked, output=output)
     requests = (Request("", "image", TOOLS_SUITE, host_arch(), IMAGE_TOOLS),
                 Request("", ROLE, TOOLS_SUITE, host_arch(), (PACKAGE,), closure=False))  # fmt: skip
-    lock = lock_packages(build, requests, archive, update=False, strict=locked)
-    build = dataclasses.replace(build, lock=lock)
+    lock = lock_packages(made.build, requests, made.archive, update=False, strict=locked)
+    build = dataclasses.replace(made.build, lock=lock)
     if not locked:
         save_lock(build)
-    guest = make_session(app, build, testable(artifacts), archive, "direct").guest
-    return Prepared(build, guest, archive)
+    return dataclasses.replace(made, build=build)
 
 
-def _run(app: App, prepared: Sequence[Prepared], only: Sequence[str], sample: int | None) -> Table:
+def _column(made: Bootable) -> Column:
+    machine, qemu = made.build.machine, made.guest.qemu
+    runtimes = {f"{m.runtime.name} {m.target.version}": None for m in made.build.models}
+    return Column(machine.name, f"{machine.arch}, QEMU {qemu.cpu}", ", ".join(runtimes))
+
+
+def _run(app: App, prepared: Sequence[Bootable], only: Sequence[str], sample: int | None) -> Table:
     """The table of all machines, as many at a time as the host can run."""
     from imagebuilder.conformance.bundles import write_bundles
     from imagebuilder.conformance.cases import read_case
@@ -136,13 +122,14 @@ def _run(app: App, prepared: Sequence[Prepared], only: Sequence[str], sample: in
         with app.log.task("operator models", len(bundles) * len(prepared)) as task:
             done = partial(Task.advance, task)
             ask_guest = partial(outcomes, disk=disk, bundles=bundles, cases=cases, done=done)
-            with ThreadPoolExecutor(_jobs(prepared)) as pool:
-                found = list(pool.map(ask_guest, [item.guest for item in prepared]))
-    columns = tuple(item.column for item in prepared)
+            guests = [item.guest for item in prepared]
+            with ThreadPoolExecutor(jobs_that_fit(guests)) as pool:
+                found = list(pool.map(ask_guest, guests))
+    columns = tuple(map(_column, prepared))
     return Table.join(f"{package.name} {package.version}", cases, columns, found)
 
 
-def _models(prepared: Prepared) -> list[Path]:
+def _models(prepared: Bootable) -> list[Path]:
     """All operator models, of the locked package."""
     from imagebuilder.conformance.cases import find_models
 
@@ -163,11 +150,6 @@ def choose(paths: Sequence[Path], only: Sequence[str], sample: int | None) -> li
     if not fit:
         raise UserError(f"no operator model fits {' or '.join(only)}")
     return spread(fit, sample)
-
-
-def _jobs(prepared: Sequence[Prepared]) -> int:
-    largest = max(item.guest.qemu.memory for item in prepared)
-    return max(1, min(len(os.sched_getaffinity(0)), available_memory() // largest))
 
 
 def _report(app: App, table: Table, folder: Path) -> None:

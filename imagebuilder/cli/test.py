@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,8 +13,9 @@ from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.cli.baseline import Counting
 from imagebuilder.cli.build import engine_option, locked_option, output_option
 from imagebuilder.cli.debugger import gdb_words
-from imagebuilder.cli.pipeline import ask, output_folder
-from imagebuilder.cli.suite import Way, jobs_that_fit, prepare, run_suite
+from imagebuilder.cli.machines import ask_machines, machines_option
+from imagebuilder.cli.pipeline import Asked, output_folder
+from imagebuilder.cli.suite import Way, prepare, run_suite
 from imagebuilder.errors import EXIT_FAILED, UserError
 from imagebuilder.manifest import Manifest
 from imagebuilder.report import (
@@ -25,7 +27,7 @@ from imagebuilder.report import (
 )
 from imagebuilder.report.page import write_pages
 from imagebuilder.target.board import read_address
-from imagebuilder.target.qemu import free_port
+from imagebuilder.target.ports import HeldPorts
 from imagebuilder.target.ssh import find_key
 
 boot_option = click.option(
@@ -37,11 +39,62 @@ boot_option = click.option(
 EMULATED = "Times are emulated: they compare builds, they are not a board's."
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for on the command line."""
+
+    manifest: Path
+    machines: tuple[str, ...]
+    engine: str
+    locked: bool
+    boot: str
+    ssh_key: Path | None
+    junit: Path | None
+    jobs: int | None
+    baseline: Path | None
+    write_baseline: Path | None
+    threshold: float | None
+    address: str | None
+    only: tuple[str, ...]
+    faults: bool
+    keep: bool
+    gdb: bool
+    output: Path | None
+
+    @property
+    def counting(self) -> Counting:
+        """What is counted and compared."""
+        return Counting(self.baseline, self.write_baseline, self.threshold)
+
+    def check(self) -> None:
+        """`UserError` for options that do not go together."""
+        emulated = (self.baseline, self.write_baseline, self.keep, self.gdb, self.boot != "direct")
+        if self.address is not None and any(emulated):
+            raise UserError("a board is tested as it runs: without --baseline, --write-baseline, "
+                            "--keep, --gdb and --boot")  # fmt: skip
+
+    def check_machines(self, asked: Sequence[Asked]) -> None:
+        """`UserError` for options that do not go with these machines, or their models."""
+        if len(asked) > 1 and (self.address or self.keep or self.gdb):
+            raise UserError("--target, --keep and --gdb are for one machine")
+        self.counting.check(tuple(item.machine.name for item in asked))
+        check_models(asked[0].manifest, self.only)
+
+    def way(self, asked: Asked, held: HeldPorts) -> Way:
+        """How the tests are run; `UserError` for an address or a key that cannot be used."""
+        address = None if self.address is None else read_address(self.address)
+        key = find_key(asked.manifest.image.authorized_keys, self.ssh_key)
+        if address is not None and key is None:
+            raise UserError(f"--target {self.address} needs a private key",
+                            hint="name its public key in the manifest: image.ssh.authorized_keys"
+                            )  # fmt: skip
+        gdb = held.free() if self.gdb else None
+        return Way(self.boot, key, address, self.only, self.keep, gdb, self.faults)
+
+
 @click.command()
 @manifest_argument
-@click.option("--machine", "machines", metavar="NAME", multiple=True,
-              help="Machine instead of the manifest's; may be repeated, and may be a pattern "
-              "such as 'qemu*'.")  # fmt: skip
+@machines_option
 @engine_option
 @locked_option
 @boot_option
@@ -86,63 +139,40 @@ EMULATED = "Times are emulated: they compare builds, they are not a board's."
 @click.option("--gdb", is_flag=True, help="Wait before the kernel's first instruction for gdb.")
 @output_option
 @click.pass_context
-def command(  # noqa: PLR0913, PLR0917 - one for each option
-    context: click.Context,
-    manifest: Path,
-    machines: tuple[str, ...],
-    engine: str,
-    locked: bool,
-    boot: str,
-    ssh_key: Path | None,
-    junit: Path | None,
-    jobs: int | None,
-    baseline: Path | None,
-    write_baseline: Path | None,
-    threshold: float | None,
-    address: str | None,
-    only: tuple[str, ...],
-    faults: bool,
-    keep: bool,
-    gdb: bool,
-    output: Path | None,
-) -> None:
+def command(context: click.Context, /, **values: Any) -> None:
     """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
-    app: App = context.obj
-    board = None if address is None else read_address(address)
-    if board is not None and (baseline or write_baseline or keep or gdb or boot != "direct"):
-        raise UserError("a board is tested as it runs: without --baseline, --write-baseline, "
-                        "--keep, --gdb and --boot")  # fmt: skip
-    asked = [
-        ask(app, manifest, name, engine) for name in machine_names(app, manifest, machines, engine)
-    ]
-    counting = Counting(baseline, write_baseline, threshold)
-    counting.check(tuple(item.machine.name for item in asked))
-    folder = output_folder(asked[0], output).parent
-    if len(asked) > 1 and (board or keep or gdb):
-        raise UserError("--target, --keep and --gdb are for one machine")
-    check_models(asked[0].manifest, only)
-    key = find_key(asked[0].manifest.image.authorized_keys, ssh_key)
-    if board is not None and key is None:
-        raise UserError(f"--target {address} needs a private key",
-                        hint="name its public key in the manifest: image.ssh.authorized_keys"
-                        )  # fmt: skip
-    way = Way(boot, key, board, only, keep, free_port() if gdb else None, faults)
-    prepared = [prepare(app, item, way, locked=locked, output=output) for item in asked]
+    options = Options(**values)
+    with HeldPorts() as held:
+        results = test(context.obj, options, held)
+    context.exit(0 if all(result.good for result in results) else EXIT_FAILED)
+
+
+def test(app: App, options: Options, held: HeldPorts) -> list[MachineResult]:
+    """Build, boot and test all machines, and write the reports; the result of each."""
+    options.check()
+    asked = ask_machines(app, options.manifest, options.machines, options.engine)
+    options.check_machines(asked)
+    way = options.way(asked[0], held)
+    prepared = [prepare(app, item, way, locked=options.locked, output=options.output)
+                for item in asked]  # fmt: skip
     if way.gdb is not None:
         app.log.print(gdb_words(asked[0].machine, prepared[0].session.artifacts, way.gdb))
+    counting = options.counting
     tested = [
         (counting.complete(app, item.session, result), place)
         for item, (result, place) in zip(
-            prepared, run_suite(app, prepared, jobs or jobs_that_fit(prepared)), strict=True
+            prepared, run_suite(app, prepared, options.jobs), strict=True
         )
     ]
-    counting.save([result for result, _ in tested])
+    results = [result for result, _ in tested]
+    counting.save(results)
     firmware = asked[0].manifest
-    _report(app, tested, f"{firmware.name} {firmware.version}", folder, junit)
+    folder = output_folder(asked[0], options.output).parent
+    _report(app, tested, f"{firmware.name} {firmware.version}", folder, options.junit)
     for item in prepared:
         if item.session.keep is not None and item.session.keep.is_file():
             app.log.print(item.session.keep.read_text("utf-8"))
-    context.exit(0 if all(result.good for result, _ in tested) else EXIT_FAILED)
+    return results
 
 
 def _report(
@@ -180,23 +210,3 @@ def check_models(manifest: Manifest, only: tuple[str, ...]) -> None:
     for name in only:
         if name not in have:
             raise UserError(f"--model {name}: the manifest has {', '.join(have)}")
-
-
-def machine_names(
-    app: App, manifest: Path, asked: tuple[str, ...], engine: str
-) -> list[str | None]:
-    """The names asked for, patterns resolved to machines that QEMU and the engine have."""
-    if not asked:
-        return [None]
-    catalog = app.catalog(app.manifest(manifest))
-    names: list[str | None] = []
-    for pattern in asked:
-        if not any(char in pattern for char in "*?["):
-            names.append(pattern)
-            continue
-        near = map(catalog.machine, fnmatch.filter(catalog.names("machines"), pattern))
-        found = [m.name for m in near if m.qemu and getattr(m, engine) is not None]
-        if not found:
-            raise UserError(f"no machine fits {pattern!r}")
-        names += found
-    return list(dict.fromkeys(names))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,11 @@ from pathlib import Path
 
 from imagebuilder.artifact import Artifacts
 from imagebuilder.errors import BuildError, UserError
+from imagebuilder.state import scratch_folder
 from imagebuilder.target import api
 from imagebuilder.target.agent import Output
-from imagebuilder.target.qemu import free_port
+from imagebuilder.target.ports import HeldPorts
+from imagebuilder.target.qemu import SOCKETS
 from imagebuilder.target.reachable import read_token
 from imagebuilder.target.ssh import Ssh
 
@@ -63,6 +64,7 @@ class ReachedBoard:
         self.artifacts = board.artifacts
         self.address = board.address
         at = board.address
+        self._held = HeldPorts()
         self._ssh = Ssh(at.port, board.ssh_key, folder, at.host, at.user)
         self.api_port: int | None = None
         self.text_port: int | None = None
@@ -90,13 +92,14 @@ class ReachedBoard:
     def close(self) -> None:
         """End the connection; the board goes on."""
         self._ssh.close()
+        self._held.close()
 
     def _forward(self, listen: str | None) -> int | None:
         if listen is None:
             return None
         host, _, port = listen.rpartition(":")
         there = "127.0.0.1" if host in ("0.0.0.0", "localhost", "") else host
-        here = free_port()
+        here = self._held.free()
         self._ssh.forward(here, f"{there}:{port}")
         return here
 
@@ -110,8 +113,8 @@ class ReachedBoard:
 @contextlib.contextmanager
 def reached(board: Board) -> Iterator[ReachedBoard]:
     """Log in to a board; `BuildError` if it does not let us in within seconds."""
-    with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as name:
-        found = ReachedBoard(board, Path(name))
+    with scratch_folder(SOCKETS) as folder:
+        found = ReachedBoard(board, folder)
         try:
             try:
                 found.open()

@@ -25,7 +25,8 @@ class Console:
 
     `stages` maps a marker's name to seconds after the start; `trouble` is the first line that tells
     of a panic or of a failed start, `damage` all that tell of what was found damaged, or was
-    mended. With a `title` the file keeps what it has and goes on with it.
+    mended; `size` is how many bytes were printed. With a `title` the file keeps what it has and
+    goes on with it.
     """
 
     def __init__(self, stream: IO[bytes], log: Path, title: str = "") -> None:
@@ -34,6 +35,7 @@ class Console:
         self.damage: list[str] = []
         self.changed = threading.Condition()
         self.ended = False
+        self.size = 0
         self._log = log
         self._title = title
         self._tail: deque[str] = deque(maxlen=TAIL)
@@ -50,6 +52,13 @@ class Console:
         """All that was kept."""
         return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
 
+    def settle(self, pause: float = 0.1, limit: float = 1.0) -> None:
+        """Wait until nothing more comes for `pause` seconds, `limit` at most: a panic has lines."""
+        deadline, before = time.monotonic() + limit, -1
+        while self.size != before and not self.ended and time.monotonic() < deadline:
+            before = self.size
+            time.sleep(pause)
+
     def join(self) -> None:
         """Wait for the end of the stream."""
         self._thread.join(5)
@@ -61,6 +70,7 @@ class Console:
                 log.write(f"\n{device.MARKER}{self._title}\n".encode())
             kept = log.tell()
             while line := stream.readline(MAX_LINE):
+                self.size += len(line)
                 if kept < MAX_LOG:
                     log.write(line)
                     log.flush()

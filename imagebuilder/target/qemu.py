@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +21,13 @@ from imagebuilder.catalog.machine import Qemu
 from imagebuilder.errors import BuildError, UserError
 from imagebuilder.hosttools import Toolbox
 from imagebuilder.run import spawn
+from imagebuilder.state import scratch_folder
 from imagebuilder.target.agent import Agent, Output
-from imagebuilder.target.command import Channels, ExtraDisk, Forward, KeptDisk, qemu_command
+from imagebuilder.target.command import Channels, ExtraDisk, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
+from imagebuilder.target.kernels import wrong_kernel
+from imagebuilder.target.ports import Ports, held_ports
+from imagebuilder.target.progress import Watch
 from imagebuilder.target.qmp import Qmp
 from imagebuilder.target.reachable import read_token
 from imagebuilder.target.ssh import Ssh
@@ -38,8 +40,11 @@ COUNTED = ("-icount", f"shift={COUNT_SHIFT},sleep=off", "-rtc", "clock=vm")
 SOCKET_TIMEOUT = 30.0
 GDB_TIMEOUT = 12 * 3600.0
 """Seconds to the first answer where a debugger may stop the kernel."""
-BOOT_TIMEOUT = 180.0
-"""Seconds to the first answer of the server, on a slow and busy host."""
+SOCKETS = Path("/tmp")
+LOOK = 0.5
+"""Seconds between two looks at a guest that boots."""
+FLOOD = 4 << 20
+"""Bytes on the console before a guest is ready; one that boots prints some KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,6 @@ class Guest:
     log_folder: Path
     ssh_key: Path | None = None
     gdb: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Ports of this host that lead to the guest's servers; None where nothing leads to one."""
-
-    forwards: tuple[Forward, ...]
-    api: int | None
-    text: int | None
-    ssh: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +147,27 @@ class Running:
         """Whether a `TargetFailed` was raised, and nothing more can be done here."""
         return self._failure is not None
 
-    def wait_ready(self, timeout: float = BOOT_TIMEOUT, stage: str = "ready") -> None:
+    def wait_ready(self, stage: str = "ready") -> None:
         """Wait for the server's first answer, or for an earlier stage of `device.STAGES`.
 
         `TargetFailed` as soon as that cannot come.
         """
-        timeout = timeout if self.guest.gdb is None else GDB_TIMEOUT
-        deadline = time.monotonic() + timeout
+        watch = Watch(self._process.pid)
         with self.console.changed:
             while stage not in self.console.stages:
-                if self.console.trouble:
-                    raise self._fail(self.console.trouble)
-                if self.console.ended:
-                    raise self._fail(self._ending())
-                if not self.console.changed.wait(max(0.0, deadline - time.monotonic())):
+                if self.console.trouble or self.console.ended:
+                    break
+                if self.console.changed.wait(LOOK) or self.guest.gdb is not None:
+                    continue
+                why = watch.stuck(len(self.console.stages))
+                if self.console.size > FLOOD:
+                    why = f"the console has printed more than {FLOOD >> 20} MiB"
+                if why:
                     last = next(reversed(self.console.stages), "power-on")
-                    raise self._fail(f"not {stage} within {timeout:g} s, last stage: {last}")
+                    raise self._fail(f"not {stage}: {why}, last stage: {last}")
+        if stage not in self.console.stages:
+            self.console.settle()
+            raise self._fail(self.console.trouble or self._ending())
         try:
             self._transport = self._connect()
             self._transport.wait_ready(30)
@@ -246,19 +246,19 @@ class Running:
 
 
 @contextlib.contextmanager
-def booted(
-    guest: Guest, start: Start | None = None, *, forwards: tuple[Forward, ...] = ()
-) -> Iterator[Running]:
+def booted(guest: Guest, start: Start | None = None) -> Iterator[Running]:
     """Boot an image and wait until its server answers; nothing of it is left at the end.
 
     The API is forwarded to a free port of the host unless the server listens on loopback only.
     """
     guest.log_folder.mkdir(parents=True, exist_ok=True)
+    check_kernel(guest)
     start = start or Start()
-    start = dataclasses.replace(start, ports=start.ports or choose_ports(guest.artifacts, forwards))
-    # A short path: that of a unix socket has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="ib-", dir="/tmp") as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        ports = start.ports or stack.enter_context(held_ports(guest.artifacts))
+        start = dataclasses.replace(start, ports=ports)
+        # A short path: that of a unix socket has at most 107 bytes.
+        folder = stack.enter_context(scratch_folder(SOCKETS))
         with spawn(_command(guest, start, folder)) as process:
             found = Running(guest, process, folder, start)
             try:
@@ -269,6 +269,15 @@ def booted(
                 yield found
             finally:
                 found.close()
+
+
+def check_kernel(guest: Guest) -> None:
+    """`BuildError` where the image is of another architecture, which would say nothing at all."""
+    artifacts = guest.artifacts
+    if artifacts.has("kernel"):
+        wrong = wrong_kernel(artifacts.path("kernel"), guest.qemu.system)
+        if wrong:
+            raise BuildError(f"{artifacts.machine}: {wrong}")
 
 
 def _command(guest: Guest, start: Start, folder: Path) -> list[str]:
@@ -302,32 +311,6 @@ def connected(kind: Callable[[Path], T], path: Path, process: subprocess.Popen[b
             time.sleep(0.01)
 
 
-def choose_ports(artifacts: Artifacts, forwards: tuple[Forward, ...] = ()) -> Ports:
-    """Free ports of this host to what the image serves to the network, beside those given."""
-    forwards, api = forwarded(artifacts.listen, forwards)
-    forwards, text = forwarded(artifacts.text_listen, forwards)
-    ssh = free_port() if artifacts.ssh else None
-    forwards = (*forwards, *((Forward(ssh, 22),) if ssh else ()))
-    return Ports(forwards, api, text, ssh)
-
-
-def forwarded(
-    listen: str | None, forwards: tuple[Forward, ...]
-) -> tuple[tuple[Forward, ...], int | None]:
-    """The forwards with one to a server, and its port of the host.
-
-    None where there is no server, or it listens on the target's loopback only.
-    """
-    if listen is None:
-        return forwards, None
-    address, _, text = listen.rpartition(":")
-    if address.startswith("127.") or address == "localhost":
-        return forwards, None
-    port = int(text)
-    host = next((f.host for f in forwards if f.guest == port), None) or free_port()
-    return (*(f for f in forwards if f.guest != port), Forward(host, port)), host
-
-
 def copy_vars(guest: Guest, folder: Path) -> Path | None:
     """A writable copy of the firmware's variable store, where the disk boots by itself."""
     if guest.boot == "direct":
@@ -337,22 +320,3 @@ def copy_vars(guest: Guest, folder: Path) -> Path | None:
     target = folder / "vars.fd"
     shutil.copyfile(guest.tools.path(guest.qemu.firmware_vars), target)
     return target
-
-
-def free_port() -> int:
-    """A TCP port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def port_is_free(port: int) -> bool:
-    """Whether this host's TCP port can be bound."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

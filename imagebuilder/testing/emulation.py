@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from imagebuilder.artifact import Artifacts
 from imagebuilder.errors import BuildError
 from imagebuilder.run import run
+from imagebuilder.state import scratch_folder
 from imagebuilder.target.command import KeptDisk
 from imagebuilder.target.console import Console
+from imagebuilder.target.ports import HeldPorts, choose_ports
 from imagebuilder.target.power import cut
 from imagebuilder.target.qemu import (
     Guest,
@@ -24,7 +24,6 @@ from imagebuilder.target.qemu import (
     Start,
     TargetFailed,
     booted,
-    choose_ports,
 )
 from imagebuilder.testing.keeping import describe_kept, keep
 from imagebuilder.testing.target import WARM, Target
@@ -40,16 +39,18 @@ class EmulatedTarget(Target):
         self._guest = guest
         self._folder = folder
         self._chance = random.Random(seed)
-        # `start` is the disk as it was at power-on, `run` what QEMU writes to.
-        self._start, self._run, self._log = (folder / n for n in ("start", "run", "log"))
+        # `start` is the disk as it was at power-on: that of the image, of a snapshot, or `own`,
+        # which alone may be changed; `run` is what QEMU writes to.
+        self._start = guest.artifacts.path("disk")
+        self._own, self._run, self._log = (folder / name for name in ("own", "run", "log"))
         self._stack = contextlib.ExitStack()
-        self._ports = choose_ports(guest.artifacts)
+        self._held = HeldPorts()
+        self._ports = choose_ports(guest.artifacts, self._held)
         self._saved: dict[str, Saved] = {}
         self._emulated: Running | None = None
         self._broken: TargetFailed | None = None
         self._packets: list[Path] = []
         self._lost = 0
-        _copy(guest.artifacts.path("disk"), self._start)
 
     @property
     def running(self) -> Running:
@@ -83,6 +84,9 @@ class EmulatedTarget(Target):
         """The disk while the target is off, as it will be at power-on (raw); may be changed."""
         if self.is_on:
             raise BuildError(f"{self.name} is on: its disk cannot be changed")
+        if self._start != self._own:
+            _copy(self._start, self._own)
+            self._start = self._own
         return self._start
 
     @property
@@ -120,14 +124,14 @@ class EmulatedTarget(Target):
         """Take the power away now: of what was written and not flushed, some is lost."""
         self.running  # noqa: B018 - raises while it is off
         self.close()
-        self._lost = cut(self._start, self._log, self._chance)
+        self._lost = cut(self.disk, self._log, self._chance)
 
     def reboot(self) -> None:
         """Restart as the device itself would; `BuildError` if it does not go down."""
         self.start("reboot")
         self.running.wait_off(STOP_TIMEOUT)
         self.close()
-        shutil.move(self._run, self._start)
+        self._start = self._run.replace(self._own)
         self.boot()
 
     def crash(self, timeout: float = 30.0) -> tuple[str, ...]:
@@ -147,7 +151,7 @@ class EmulatedTarget(Target):
         """Keep memory and disk as they are now; the target goes on from there."""
         saved = self.running.save(self._folder / f"{name}.state")
         self.close()
-        shutil.move(self._run, self._kept_disk(name))
+        self._run.replace(self._kept_disk(name))
         self._saved[name] = saved
         self.restore(name)
 
@@ -156,7 +160,7 @@ class EmulatedTarget(Target):
         if name not in self._saved:
             raise BuildError(f"{self.name}: there is no snapshot {name!r}")
         self.close()
-        _copy(self._kept_disk(name), self._start)
+        self._start = self._kept_disk(name)
         self._on(self._saved[name], f"restore {name}")
 
     def leave_on(self) -> str:
@@ -175,6 +179,11 @@ class EmulatedTarget(Target):
         """Power off; the disk is then as it was at power-on."""
         self._emulated = None
         self._stack.close()
+
+    def release(self) -> None:
+        """Power off for good, and let go of the ports."""
+        self.close()
+        self._held.close()
 
     def _on(self, saved: Saved | None, title: str) -> None:
         if self.is_on:
@@ -198,12 +207,12 @@ class EmulatedTarget(Target):
 @contextlib.contextmanager
 def emulated(guest: Guest, seed: int = 0) -> Iterator[EmulatedTarget]:
     """A target that is off, with a disk as it was built; nothing of it is left at the end."""
-    with TemporaryDirectory(prefix="ib-target-", dir=guest.log_folder) as folder:
-        found = EmulatedTarget(guest, Path(folder), seed)
+    with scratch_folder(guest.log_folder) as folder:
+        found = EmulatedTarget(guest, folder, seed)
         try:
             yield found
         finally:
-            found.close()
+            found.release()
 
 
 def _copy(source: Path, target: Path) -> None:

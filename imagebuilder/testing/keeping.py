@@ -10,7 +10,8 @@ from pathlib import Path
 from imagebuilder.errors import BuildError
 from imagebuilder.run import detach
 from imagebuilder.target.command import Channels, KeptDisk, qemu_command
-from imagebuilder.target.qemu import Guest, Ports, connected, copy_vars
+from imagebuilder.target.ports import Ports
+from imagebuilder.target.qemu import Guest, connected, copy_vars
 from imagebuilder.target.qmp import Qmp
 
 

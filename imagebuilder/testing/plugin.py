@@ -5,6 +5,7 @@ Without `--imagebuilder-session`, which `imagebuilder test` gives, it only defin
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fresh: start from the target as it was right after boot")
     path = config.getoption(OPTION)
     if path is not None:
+        # Fixtures end as after Ctrl-C: no guest is left.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         config.stash[SESSION] = read_session(path)
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder import device
-from imagebuilder.target.command import Forward
-from imagebuilder.target.qemu import Running, booted, free_port
+from imagebuilder.target.qemu import Running, booted
 from imagebuilder.testing.session import Session, read_session
 
 pytestmark = [pytest.mark.network, pytest.mark.qemu]
@@ -68,13 +67,8 @@ def session(project: Path) -> Session:
 
 
 @pytest.fixture(scope="module")
-def ssh_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def target(session: Session, ssh_port: int):
-    with booted(session.guest, forwards=(Forward(ssh_port, 22),)) as found:
+def target(session: Session):
+    with booted(session.guest) as found:
         yield found
 
 
@@ -100,9 +94,9 @@ def test_a_service_comes_back(target: Running) -> None:
     assert output(target, wait) == "loud root"
 
 
-def test_only_the_key_opens_ssh(project: Path, target: Running, ssh_port: int) -> None:
+def test_only_the_key_opens_ssh(project: Path, target: Running) -> None:
     command = [
-        "ssh", "-p", str(ssh_port), "-F", "none", "-o", "BatchMode=yes",
+        "ssh", "-p", str(target.ssh_port), "-F", "none", "-o", "BatchMode=yes",
         "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
         "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
     ]  # fmt: skip

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.state import default_cache
+from imagebuilder.target.kernels import MAGICS, wrong_kernel
+from imagebuilder.testing.session import read_session
 
 ROOT = Path(__file__).parents[2]
 MACHINES = {"qemuarm", "qemuarm64", "qemuriscv64", "qemux86-64"}
@@ -73,6 +75,15 @@ def test_inferd_has_at_most_1_mib(project: Path, tested, machine: str) -> None:
     assert found, plan
     (program,) = (default_cache().root / "steps").glob(f"{found[1]}*/inferd")
     assert 500_000 < program.stat().st_size <= 1 << 20
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_a_kernel_of_another_architecture_is_told(project: Path, tested, machine: str) -> None:
+    folder = project / "build" / machine
+    own = read_session(folder / "session.json").guest.qemu.system
+    for system in MAGICS:
+        wrong = wrong_kernel(folder / "kernel", system)
+        assert bool(wrong) == (system != own), wrong
 
 
 def test_nothing_is_done_twice(project: Path, tested) -> None:

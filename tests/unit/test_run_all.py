@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.cli.suite import available_memory
+from imagebuilder.cli.machines import available_memory
 from imagebuilder.run import Job, run_all
 
 
