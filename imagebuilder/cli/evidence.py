@@ -15,12 +15,13 @@ from imagebuilder.cli.inspect import contents
 from imagebuilder.cli.pipeline import Asked
 from imagebuilder.errors import UserError
 from imagebuilder.lock import lock_path, read_lock
+from imagebuilder.report.contents import image_parts
+from imagebuilder.report.engine_sbom import ENGINE_SBOM, read_engine_document
 from imagebuilder.report.evidence import SBOM, Evidence, bundle_evidence
 from imagebuilder.report.sbom import Materials, sbom
 from imagebuilder.state import Cache, sha256_file
 
 PAGES = ("report.html", "report.md")
-ENGINE_SBOM = "sbom.engine.spdx.json"
 
 
 def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
@@ -43,8 +44,9 @@ def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
                 hint="run `imagebuilder build`",
             )
     files = dict(_files(asked, artifacts, bundles))
-    packages = json.loads(files.get("packages.json", b"[]"))
-    materials = Materials(artifacts, packages, bundles, lock.data)
+    parts = [part for part in image_parts(artifacts) if part.kind != "model"]
+    engine = read_engine_document(files.get(ENGINE_SBOM, b""))
+    materials = Materials(artifacts, parts, bundles, lock.data, engine)
     text = json.dumps(sbom(materials, _now()), indent=2, sort_keys=True) + "\n"
     return Evidence({**files, SBOM: text.encode()})
 
@@ -65,9 +67,10 @@ def _files(
     yield "firmware.yaml", manifest.read_bytes()
     yield "firmware.lock", lock_path(manifest).read_bytes()
     yield FILE_NAME, (artifacts.folder / FILE_NAME).read_bytes()
-    for kind, name in (("packages", "packages.json"), ("sbom", ENGINE_SBOM)):
-        if artifacts.has(kind):
-            yield name, artifacts.path(kind).read_bytes()
+    if artifacts.has("packages"):
+        yield artifacts.path("packages").name, artifacts.path("packages").read_bytes()
+    if artifacts.has("sbom"):
+        yield ENGINE_SBOM, artifacts.path("sbom").read_bytes()
     for bundle in bundles:
         yield from bundle_evidence(bundle, signed=asked.trust is not None)
     yield from run_reports(artifacts)

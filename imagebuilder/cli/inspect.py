@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.bundle.signer import read_public_key
 from imagebuilder.cli.app import App
 from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.report.contents import Sizes, differences, sizes
 from imagebuilder.report.evidence import image_problems, read_evidence, verify_evidence
 from imagebuilder.state import sha256_file
 from imagebuilder.units import show_size
@@ -44,16 +44,26 @@ def command(app: App, artifact: Path, other: Path | None, verify: bool, key: Pat
     if verify:
         _verify(app, artifact, other, key)
         return
-    parts = contents(artifact)
+    found = contents(artifact)
     if other is None:
-        rows = [(name, show_size(size), digest[:16]) for name, (size, digest) in parts.items()]
+        rows = [(name, show_size(size), digest[:16]) for name, (size, digest) in found.items()]
         app.log.table(("part", "size", "SHA-256"), rows)
         return
-    changes = differences(parts, contents(other))
+    changes = differences(found, contents(other))
     if changes:
-        app.log.table(("part", "size", "other size", "change"), changes)
+        app.log.table(("part", "size", "other size", "change"), [_row(*row) for row in changes])
     else:
         app.log.print("no difference")
+
+
+def _row(name: str, one: int | None, other: int | None) -> tuple[str, str, str, str]:
+    growth = (other or 0) - (one or 0)
+    sign = "+" if growth >= 0 else "-"
+    return name, _size(one), _size(other), sign + show_size(abs(growth))
+
+
+def _size(size: int | None) -> str:
+    return "absent" if size is None else show_size(size)
 
 
 def _verify(app: App, archive: Path, image: Path | None, key: Path | None) -> None:
@@ -69,10 +79,7 @@ def _verify(app: App, archive: Path, image: Path | None, key: Path | None) -> No
     app.log.print(f"{archive}: {len(evidence.files)} files fit together{signed}{fits}")
 
 
-Parts = dict[str, tuple[int, str]]
-
-
-def contents(path: Path) -> Parts:
+def contents(path: Path) -> Sizes:
     """Part → size in bytes and SHA-256. `UserError` if it is damaged or nothing of ours."""
     if (path / FILE_NAME).is_file():
         return _image(read_artifacts(path))
@@ -82,7 +89,7 @@ def contents(path: Path) -> Parts:
     raise UserError(Problem(what, Location(path), hint="name a folder such as build/qemuarm64"))
 
 
-def _image(artifacts: Artifacts) -> Parts:
+def _image(artifacts: Artifacts) -> Sizes:
     problems = []
     for file in artifacts.files:
         path = artifacts.folder / file.file
@@ -92,38 +99,11 @@ def _image(artifacts: Artifacts) -> Parts:
             problems.append(Problem("is not the file that was built", Location(path)))
     if problems:
         raise UserError(*problems)
-    return {f.file: (f.size, f.sha256) for f in artifacts.files} | _listed(artifacts)
+    return sizes(artifacts)
 
 
-def _listed(artifacts: Artifacts) -> Parts:
-    """What is in the image, by the engine's own list where there is one."""
-    rows = []
-    if artifacts.has("packages"):
-        rows = json.loads(artifacts.path("packages").read_bytes())
-    listed = {f"{r['kind']} {r['name']}": (r.get("size", 0), r["sha256"]) for r in rows}
-    models = {f"model {m.name}": (0, m.digest.removeprefix("sha256:")) for m in artifacts.models}
-    return models | dict(sorted(listed.items(), key=lambda item: -item[1][0]))
-
-
-def _bundle(bundle: SealedBundle) -> Parts:
+def _bundle(bundle: SealedBundle) -> Sizes:
     whole = {bundle.description.name: (0, bundle.digest.removeprefix("sha256:"))}
     return whole | {
         name: (entry.size, entry.sha256) for name, entry in bundle.description.files.items()
     }
-
-
-def differences(one: Parts, other: Parts) -> list[tuple[str, str, str, str]]:
-    """A row for each part that is not the same: name, size, other size, change."""
-    rows = []
-    for name in sorted({*one, *other}):
-        mine, theirs = one.get(name), other.get(name)
-        if mine == theirs:
-            continue
-        growth = (theirs[0] if theirs else 0) - (mine[0] if mine else 0)
-        sign = "+" if growth >= 0 else "-"
-        rows.append((name, _size(mine), _size(theirs), sign + show_size(abs(growth))))
-    return rows
-
-
-def _size(part: tuple[int, str] | None) -> str:
-    return "absent" if part is None else show_size(part[0])

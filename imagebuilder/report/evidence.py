@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imagebuilder.artifact import FILE_NAME, Artifacts, read_artifacts
 from imagebuilder.bundle.reader import MANIFEST, SealedBundle, bundle_files
@@ -133,11 +134,9 @@ def _content_problems(files: Mapping[str, bytes]) -> Iterator[str]:
     """Whether image, lock, bundles and SBOM speak of the same models and the same disk."""
     image = json.loads(files[FILE_NAME])
     lock = json.loads(files["firmware.lock"])
-    hashes = {
-        item["hashValue"]
-        for element in json.loads(files[SBOM])["@graph"]
-        for item in element.get("verifiedUsing", ())
-    }
+    graph = json.loads(files[SBOM])["@graph"]
+    yield from _import_problems(graph, files)
+    hashes = {item["hashValue"] for element in graph for item in element.get("verifiedUsing", ())}
     for model in image["models"]:
         name, digest = model["name"], model["digest"]
         raw = files.get(f"models/{name}/{MANIFEST}")
@@ -150,6 +149,19 @@ def _content_problems(files: Mapping[str, bytes]) -> Iterator[str]:
     for file in image["files"]:
         if file["sha256"] not in hashes:
             yield f"{SBOM} does not have {file['file']}"
+
+
+def _import_problems(
+    graph: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]
+) -> Iterator[str]:
+    """Whether what the SBOM refers to in other documents is there."""
+    for item in (item for element in graph for item in element.get("import", ())):
+        place, name = item["locationHint"], item["externalSpdxId"]
+        raw = files.get(place, b"")
+        if item["verifiedUsing"][0]["hashValue"] != hashlib.sha256(raw).hexdigest():
+            yield f"{SBOM} refers to another {place}"
+        elif name not in {other.get("spdxId") for other in json.loads(raw)["@graph"]}:
+            yield f"{place} does not have {name}, which {SBOM} refers to"
 
 
 def image_problems(evidence: Evidence, folder: Path) -> tuple[str, ...]:

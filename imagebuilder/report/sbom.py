@@ -14,6 +14,9 @@ from urllib.parse import quote
 from imagebuilder import __version__
 from imagebuilder.artifact import Artifacts
 from imagebuilder.bundle.reader import SealedBundle
+from imagebuilder.kasproject.names import bundle_recipe
+from imagebuilder.report.contents import Part
+from imagebuilder.report.engine_sbom import ENGINE_SBOM, EngineDocument
 
 CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 CREATION = "_:creation"
@@ -25,12 +28,16 @@ Element = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What an image is made of: `packages` as packages.json has them, data sets by model."""
+    """What an image is made of: parts but for models, bundles, and data sets by model.
+
+    With the document of the engine its packages are referred to in place of `parts`.
+    """
 
     artifacts: Artifacts
-    packages: Sequence[Mapping[str, Any]]
+    parts: Sequence[Part]
     bundles: Sequence[SealedBundle]
     data: Mapping[str, Mapping[str, str]]
+    engine: EngineDocument | None = None
 
 
 def sbom(materials: Materials, created: str) -> dict[str, Any]:
@@ -70,6 +77,7 @@ class _Graph:
             "SpdxDocument", "document", name, rootElement=[f"{self.space}:sbom"],
             element=[agent, tool, f"{self.space}:sbom", *ids],
             profileConformance=["core", "software", "ai", "dataset", "simpleLicensing"],
+            **self.imports(materials),
         )  # fmt: skip
         yield self.element("software_Sbom", "sbom", name, rootElement=[f"{self.space}:image"],
                            element=ids, software_sbomType=["build"])  # fmt: skip
@@ -86,29 +94,70 @@ class _Graph:
         yield from files
         yield self.relation(image["spdxId"], "hasDistributionArtifact",
                             [file["spdxId"] for file in files])  # fmt: skip
-        packages = [self.package(p) for p in materials.packages if p["kind"] != "model"]
+        parts = [] if materials.engine else list(materials.parts)
+        packages = [self.package(part) for part in parts]
         models = [self.model(bundle) for bundle in materials.bundles]
         yield from packages
         yield from models
         contained = [part["spdxId"] for part in (*packages, *models)]
         yield self.relation(image["spdxId"], "contains", contained)
+        yield from self.joined(materials, image, files, models)
         for bundle, model in zip(materials.bundles, models, strict=True):
             yield from self.data(model["spdxId"], materials.data.get(bundle.description.name, {}))
-        yield from self.licenses(materials, packages, models)
+        yield from self.licenses(materials, parts, packages, models)
+
+    def imports(self, materials: Materials) -> Element:
+        """The elements of the engine's document that ours refers to, for `SpdxDocument`."""
+        engine = materials.engine
+        if engine is None:
+            return {}
+        names = [bundle_recipe(bundle.description.name) for bundle in materials.bundles]
+        ids = {*engine.roots, *(engine.packages[name] for name in names if name in engine.packages)}
+        ids |= {engine.files[file.sha256] for file in materials.artifacts.files
+                if file.sha256 in engine.files}  # fmt: skip
+        return {
+            "import": [
+                {"type": "ExternalMap", "externalSpdxId": name, "locationHint": ENGINE_SBOM,
+                 "verifiedUsing": [_hash(engine.sha256)]}
+                for name in sorted(ids)
+            ]
+        }  # fmt: skip
+
+    def joined(
+        self,
+        materials: Materials,
+        image: Element,
+        files: Sequence[Element],
+        models: Sequence[Element],
+    ) -> Iterator[Element]:
+        """How our elements are related to those of the engine's document."""
+        engine = materials.engine
+        if engine is None:
+            return
+        yield self.relation(image["spdxId"], "contains", engine.roots)
+        for artifact, file in zip(materials.artifacts.files, files, strict=True):
+            if artifact.sha256 in engine.files:
+                source = engine.files[artifact.sha256]
+                yield self.relation(source, "copiedTo", [file["spdxId"]])
+        for bundle, model in zip(materials.bundles, models, strict=True):
+            package = engine.packages.get(bundle_recipe(bundle.description.name))
+            if package is not None:
+                yield self.relation(package, "contains", [model["spdxId"]])
 
     def file(self, name: str, sha256: str) -> Element:
         return self.element("software_File", f"file:{quote(name)}", name,
                             verifiedUsing=[_hash(sha256)])  # fmt: skip
 
-    def package(self, package: Mapping[str, Any]) -> Element:
-        name, version = package["name"], package["version"]
+    def package(self, part: Part) -> Element:
         values: dict[str, Any] = {}
-        if package["kind"] == "package":
-            values["software_packageUrl"] = f"pkg:deb/debian/{quote(name)}@{quote(version)}"
+        if part.sha256:
+            values["verifiedUsing"] = [_hash(part.sha256)]
+        if part.kind == "package" and part.sha256:
+            purl = f"pkg:deb/debian/{quote(part.name)}@{quote(part.version)}"
+            values["software_packageUrl"] = purl
         return self.element(
-            "software_Package", f"{package['kind']}:{quote(name)}", name,
-            software_packageVersion=version, software_primaryPurpose="library",
-            verifiedUsing=[_hash(package["sha256"])], **values,
+            "software_Package", f"{part.kind}:{quote(part.name)}", part.name,
+            software_packageVersion=part.version, software_primaryPurpose="library", **values,
         )  # fmt: skip
 
     def model(self, bundle: SealedBundle) -> Element:
@@ -144,9 +193,13 @@ class _Graph:
             yield self.relation(model, "testedOn", [item["spdxId"] for item in found])
 
     def licenses(
-        self, materials: Materials, packages: Sequence[Element], models: Sequence[Element]
+        self,
+        materials: Materials,
+        parts: Sequence[Part],
+        packages: Sequence[Element],
+        models: Sequence[Element],
     ) -> Iterator[Element]:
-        known = [p["licenses"] for p in materials.packages if p["kind"] != "model"]
+        known = [list(part.licenses) for part in parts]
         known += [list(bundle.description.license.values()) for bundle in materials.bundles]
         # The profile asks for one; nobody has judged the licences here.
         for model in models:

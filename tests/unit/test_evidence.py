@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.bundle.signer import FileKey
 from imagebuilder.cli.evidence import run_reports
 from imagebuilder.errors import UserError
+from imagebuilder.report.contents import Part
+from imagebuilder.report.engine_sbom import ENGINE_SBOM, read_engine_document
 from imagebuilder.report.evidence import (
     INDEX,
     SBOM,
@@ -27,18 +30,17 @@ from imagebuilder.report.evidence import (
 from imagebuilder.report.sbom import Materials, sbom
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-labels"
-PACKAGES = [
-    {"kind": "package", "name": "libc6", "version": "2.41-12", "sha256": "1" * 64, "licenses": []},
-    {"kind": "runtime", "name": "onnxruntime", "version": "1.28.0", "sha256": "2" * 64,
-     "licenses": ["MIT"]},
-    {"kind": "model", "name": "fixture", "version": "1.0.0", "sha256": "3" * 64, "licenses": []},
-]  # fmt: skip
+PARTS = (
+    Part("package", "libc6", "2.41-12", 1, "1" * 64),
+    Part("runtime", "onnxruntime", "1.28.0", 1, "2" * 64, ("MIT",)),
+)
+YOCTO = Path(__file__).parents[1] / "fixtures" / "spdx" / "yocto-image.spdx.json"
+"""What OE-core's own functions (wrynose, create-spdx-3.0) wrote of a root with three packages."""
 KEY = FileKey(bytes(32))
 
 
-@pytest.fixture(scope="module")
-def evidence(tmp_path_factory) -> Evidence:
-    folder = tmp_path_factory.mktemp("image")
+def collected(folder: Path, engine: bytes | None = None) -> Evidence:
+    """Evidence of an image with one disk and one model, and the document of its engine."""
     (folder / "disk").write_bytes(b"disk")
     bundle = read_bundle(FIXTURE)
     disk = Artifact("disk", "disk", 4, hashlib.sha256(b"disk").hexdigest())
@@ -46,13 +48,25 @@ def evidence(tmp_path_factory) -> Evidence:
     artifacts = Artifacts(folder, "doorbell", "1.4.0", "qemuarm64", "debian", "dev", "quiet",
                           "0.0.0.0:8080", False, (model,), (disk,))  # fmt: skip
     lock = {"models": {"fixture": {"bundle": bundle.digest}}}
-    materials = Materials(artifacts, PACKAGES, [bundle], {"fixture": {"set": "4" * 64}})
+    document = None if engine is None else read_engine_document(engine)
+    materials = Materials(artifacts, PARTS, [bundle], {"fixture": {"set": "4" * 64}}, document)
     return Evidence({
         "artifacts.json": write_artifacts(artifacts).read_bytes(),
         "firmware.lock": json.dumps(lock).encode(),
         SBOM: json.dumps(sbom(materials, "2026-01-31T12:00:00Z")).encode(),
         **dict(bundle_evidence(bundle, signed=False)),
+        **({} if engine is None else {ENGINE_SBOM: engine}),
     })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory) -> Evidence:
+    return collected(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Evidence:
+    return collected(tmp_path, YOCTO.read_bytes())
 
 
 def unpacked(raw: bytes, folder: Path) -> Evidence:
@@ -136,23 +150,76 @@ def test_archives_that_are_refused(tmp_path: Path) -> None:
         read_evidence(path)
 
 
-def test_the_sbom_is_spdx_3(evidence: Evidence) -> None:
-    """Read by the bindings made from the specification's own model, which know what must be."""
+def read_spdx(*documents: bytes) -> spdx.SHACLObjectSet:
+    """Read by the bindings made from the specification's own model, which know what must be.
+
+    Elements that none of the documents has are an error.
+    """
     found = spdx.SHACLObjectSet()
-    spdx.JSONLDDeserializer().read(io.BytesIO(evidence.files[SBOM]), found)
+    for document in documents:
+        spdx.JSONLDDeserializer().read(io.BytesIO(document), found)
     assert found.link() <= {
         "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense"}  # fmt: skip
     # Writing checks that every element has what its class asks for.
     spdx.JSONLDSerializer().write(found, io.BytesIO())
+    return found
+
+
+def relations(found: spdx.SHACLObjectSet) -> set[tuple[str, str, str]]:
+    return {
+        (relation.from_.name, str(relation.relationshipType).rpartition("/")[2], to.name)
+        for relation in found.foreach_type("Relationship")
+        for to in relation.to
+        if not isinstance(to, str)
+    }
+
+
+def test_the_sbom_is_spdx_3(evidence: Evidence) -> None:
+    found = read_spdx(evidence.files[SBOM])
     (model,) = found.foreach_type("ai_AIPackage")
     (data,) = found.foreach_type("dataset_DatasetPackage")
     assert (model.name, data.name) == ("fixture", "set")
-    kinds = {
-        (relation.from_.name, str(relation.relationshipType).rpartition("/")[2])
-        for relation in found.foreach_type("Relationship")
-    }
+    kinds = {(name, kind) for name, kind, _ in relations(found)}
     assert {("doorbell", "contains"), ("fixture", "testedOn"), ("fixture", "hasDeclaredLicense"),
             ("onnxruntime", "hasDeclaredLicense")} <= kinds  # fmt: skip
+
+
+def test_the_sbom_is_joined_with_that_of_bitbake(joined: Evidence) -> None:
+    assert verify_evidence(Evidence({**joined.files, INDEX: joined.index()}), None) == ()
+    found = read_spdx(joined.files[SBOM], joined.files[ENGINE_SBOM])
+    assert {
+        ("doorbell", "contains", "imagebuilder-image"),
+        ("doorbell", "contains", "fixture"),
+        ("model-bundle-fixture", "contains", "fixture"),
+        ("imagebuilder-image-qemuarm64.rootfs-1.wic", "copiedTo", "disk"),
+        ("fixture", "testedOn", "set"),
+        ("imagebuilder-image:do_create_rootfs_spdx:rootfs", "hasInput", "inferd"),
+    } <= relations(found)
+    # Packages are the engine's alone: none is listed twice.
+    assert sorted(p.name for p in found.foreach_type("software_Package", match_subclass=False)) == [
+        "doorbell", "imagebuilder-image", "inferd", "model-bundle-fixture",
+        "onnxruntime-prebuilt"]  # fmt: skip
+    (document,) = [d for d in found.foreach_type("SpdxDocument") if d.name == "doorbell 1.4.0"]
+    assert {str(item.locationHint) for item in document.import_} == {ENGINE_SBOM}
+    assert {item.verifiedUsing[0].hashValue for item in document.import_} == {
+        hashlib.sha256(YOCTO.read_bytes()).hexdigest()}  # fmt: skip
+
+
+def test_another_document_of_the_engine_is_found(joined: Evidence) -> None:
+    other = joined.files[ENGINE_SBOM].replace(b"0.1.0", b"0.1.1")
+    files = {**joined.files, ENGINE_SBOM: other}
+    problems = verify_evidence(Evidence({**files, INDEX: Evidence(files).index()}), None)
+    assert problems[0] == f"{SBOM} refers to another {ENGINE_SBOM}"
+    text = joined.files[SBOM].replace(b"/rootfs/imagebuilder-image", b"/rootfs/another")
+    files = {**joined.files, SBOM: text}
+    (problem,) = verify_evidence(Evidence({**files, INDEX: Evidence(files).index()}), None)
+    assert re.fullmatch(rf"{ENGINE_SBOM} does not have \S+/rootfs/another, which {SBOM} refers to",
+                        problem)  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b'{"SPDXID": "SPDXRef-DOCUMENT"}', b'{"@graph": [1]}'])
+def test_what_is_no_spdx_3_is_not_joined(raw: bytes) -> None:
+    assert read_engine_document(raw) is None
 
 
 def test_only_reports_of_this_image(tmp_path: Path) -> None:

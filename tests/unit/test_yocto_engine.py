@@ -92,6 +92,9 @@ def test_results_in_the_deploy_folder(tmp_path: Path) -> None:
         "kernel": ("bzImage", "kernel"),
         "kernel-config": ("kernel-config", "kernel.config"),
     }
+    (tmp_path / "imagebuilder-image-m.rootfs.packages.json").touch()
+    found = {item.kind: item.name for item in deployed(tmp_path, "m", "release")}
+    assert found["packages"] == "packages.json"
     debug = {item.kind for item in deployed(tmp_path, "m", "debug")}
     assert debug == {"disk", "kernel", "kernel-config"}
 

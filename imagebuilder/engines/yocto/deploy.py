@@ -16,6 +16,7 @@ IMAGE_FILES = (
     *(("compressed", f"wic.{end}", f"{{stem}}.img.{end}") for end in ("zst", "xz", "bz2", "gz")),
     *(("flash", end, f"{{stem}}.{end}")
       for end in ("tegraflash.tar.zst", "tegraflash.tar.gz", "qcomflash.tar.gz")),
+    ("packages", "packages.json", "packages.json"),
     ("packages", "manifest", "packages.manifest"),
     ("sbom", "spdx.json", "sbom.spdx.json"),
     ("qemuboot", "qemuboot.conf", "qemuboot.conf"),

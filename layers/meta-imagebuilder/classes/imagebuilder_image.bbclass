@@ -36,6 +36,33 @@ imagebuilder_finish() {
 }
 ROOTFS_POSTPROCESS_COMMAND += "imagebuilder_finish"
 
+# Which packages are installed and how large each is, for `imagebuilder inspect`.
+python imagebuilder_packages() {
+    import json
+    from oe.packagedata import read_pkgdatafile
+    from oe.rootfs import image_list_installed_packages
+
+    def value(data, name):
+        # Keys end in the package's name before it was renamed, as glibc to libc6.
+        found = (text for key, text in data.items() if key.split(":")[0] == name)
+        return next(found, "")
+
+    rows = []
+    for name, installed in sorted(image_list_installed_packages(d).items()):
+        data = read_pkgdatafile(d.expand("${PKGDATA_DIR}/runtime-reverse/" + name))
+        rows.append({
+            "kind": "package",
+            "name": name,
+            "version": installed.get("ver") or value(data, "PKGV"),
+            "size": int(value(data, "PKGSIZE") or 0),
+            "licenses": [value(data, "LICENSE")] if value(data, "LICENSE") else [],
+        })
+    path = d.expand("${IMGDEPLOYDIR}/${IMAGE_LINK_NAME}.packages.json")
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(rows, stream, indent=2, sort_keys=True)
+}
+ROOTFS_POSTUNINSTALL_COMMAND += "imagebuilder_packages"
+
 # What every file of the root should be; check-files reads it when a server does not start.
 imagebuilder_digests() {
     install -d ${IMAGE_ROOTFS}${datadir}/imagebuilder
