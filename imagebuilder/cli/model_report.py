@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +16,7 @@ from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle, fetch_model, search_bundle
 
 if TYPE_CHECKING:
+    from imagebuilder.models.parity import Parity
     from imagebuilder.models.search import Candidate
 
 HEADER = ("max abs off golden", "max rel", "same top-1", "of tolerance", "")
@@ -23,6 +26,8 @@ HEADER = ("max abs off golden", "max rel", "same top-1", "of tolerance", "")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--search", is_flag=True,
               help="Try the quantizations too, as `model search` does.")  # fmt: skip
+@click.option("--processors", is_flag=True,
+              help="Run also on older processors, by QEMU, and derive tolerances.")  # fmt: skip
 @click.option("--results", "files", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
               metavar="FILE", help="Take up what `imagebuilder test` measured in images or on a "
               "board of these very bundles: its results.json; may be repeated.")  # fmt: skip
@@ -31,30 +36,56 @@ HEADER = ("max abs off golden", "max rel", "same top-1", "of tolerance", "")
               help="Write parity.json and parity.html into FOLDER/NAME.")  # fmt: skip
 @click.pass_obj
 def report(
-    app: App, models: tuple[str, ...], search: bool, files: tuple[Path, ...], output: Path
+    app: App,
+    models: tuple[str, ...],
+    search: bool,
+    processors: bool,
+    files: tuple[Path, ...],
+    output: Path,
 ) -> None:
     """Compare MODELS with their float models, on the golden inputs, layer by layer.
 
     MODELS are names, folders with a bundle.yaml, or sealed bundles' folders.
     """
-    from imagebuilder.models.parity import measure_parity, parity_data
-    from imagebuilder.report.parity import PAGE, read_results, with_results, write_parity
-    from imagebuilder.report.parity_page import place_rows
+    from imagebuilder.report.parity import PAGE, read_results, write_parity
+    from imagebuilder.report.parity_page import place_rows, tolerance_words
 
-    results = [result for path in files for result in read_results(path)]
+    wanted = Wanted(search, processors, [one for path in files for one in read_results(path)])
     for model in models:
         source, bundle = find_model(app, model)
-        tried, why = _tried(app, source) if search else ((), "")
-        parity = measure_parity(bundle, fetch_model(source, app.fetcher), tried, why)
-        here = len(parity.places)
-        parity = with_results(parity, results)
-        if files and len(parity.places) == here:
-            app.log.warning(f"{source.name}: no results are of the bundle {bundle.digest}")
-        folder = output / source.name
-        write_parity(parity, folder)
-        rows = [(row[0], *row[2:]) for row in place_rows(parity_data(parity))]
+        parity = _parity(app, source, bundle, wanted)
+        data = write_parity(parity, output / source.name)
+        rows = [(row[0], *row[2:]) for row in place_rows(data)]
         app.log.table((source.name, *HEADER), rows)
-        app.log.info(f"{source.name}: {folder / PAGE}")
+        if data["tolerance"]:
+            app.log.print(f"{source.name}: {tolerance_words(data)}")
+        app.log.info(f"{source.name}: {output / source.name / PAGE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a report also has: a search, emulated processors, results of tests."""
+
+    search: bool
+    processors: bool
+    results: Sequence[Mapping[str, Any]]
+
+
+def _parity(app: App, source: BundleSource, bundle: SealedBundle, wanted: Wanted) -> Parity:
+    from imagebuilder.models.parity import measure_parity, on_processors
+    from imagebuilder.models.processors import unpack_emulator
+    from imagebuilder.report.parity import with_results
+
+    tried, why = _tried(app, source) if wanted.search else ((), "")
+    parity = measure_parity(bundle, fetch_model(source, app.fetcher), tried, why)
+    if wanted.processors:
+        emulator = unpack_emulator(app.fetcher)
+        with app.log.task(f"{source.name} on {', '.join(emulator.processors)}"):
+            parity = on_processors(parity, bundle, emulator)
+    merged = with_results(parity, wanted.results)
+    if wanted.results and merged == parity:
+        app.log.warning(f"{source.name}: no results are of the bundle {bundle.digest}")
+    return merged
 
 
 def find_model(app: App, model: str) -> tuple[BundleSource, SealedBundle]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from imagebuilder.errors import UserError
 from imagebuilder.models.differences import Difference, Tensors, differ, largest, read_golden
 from imagebuilder.models.formats import model_format
 from imagebuilder.models.layers import Layer, NoLayers, layer_errors
+from imagebuilder.models.processors import Emulator
 from imagebuilder.models.runner import Runner
 from imagebuilder.models.seal import cpu_features
 from imagebuilder.models.search import Candidate as Tried
 from imagebuilder.models.search import beaten
 from imagebuilder.models.sessions import library_version
+from imagebuilder.models.tolerances import Tolerance, derive
 from imagebuilder.state import sha256_file
 
 REPORT = "report.json"
@@ -77,6 +80,15 @@ class Parity:
     layers: tuple[Layer, ...]
     no_layers: str
 
+    @property
+    def tolerance(self) -> Tolerance | None:
+        """What the places that ran the sealed model give; None unless two of them did."""
+        off = {place.name: place.difference.max_abs for place in self.places
+               if place.kind != "float"}  # fmt: skip
+        if len(off) < 2 or not all(map(math.isfinite, off.values())):
+            return None
+        return derive(self.largest, off)
+
 
 def measure_parity(
     bundle: SealedBundle, source: Path, tried: Sequence[Tried] = (), why: str = ""
@@ -117,9 +129,25 @@ def measure_parity(
     )  # fmt: skip
 
 
+def on_processors(parity: Parity, bundle: SealedBundle, emulator: Emulator) -> Parity:
+    """The same with the sealed model on the processors that are emulated here."""
+    inputs, golden = read_golden(bundle.folder, bundle.description)
+    model = bundle.folder / bundle.description.model.file
+    places = []
+    for processor in emulator.processors:
+        found = differ(emulator.outputs(processor, model, inputs), golden, parity.check)
+        name = f"sealed model, {processor}"
+        cpu = f"{processor}, emulated"
+        places.append(Place("cpu", name, cpu, found, found.within(parity.check)))
+    return replace(parity, places=(*parity.places, *places))
+
+
 def parity_data(parity: Parity) -> dict[str, Any]:
     """What parity.json holds; a number that is not finite is null."""
-    data: dict[str, Any] = _finite({"format": 1, **asdict(parity)})
+    tolerance = parity.tolerance
+    data: dict[str, Any] = _finite(
+        {"format": 1, **asdict(parity), "tolerance": tolerance and asdict(tolerance)}
+    )
     return data
 
 

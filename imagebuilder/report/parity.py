@@ -18,17 +18,18 @@ from imagebuilder.state import write_if_changed
 PARITY, PAGE = "parity.json", "parity.html"
 
 
-def parity_files(parity: Parity) -> dict[str, bytes]:
-    """The report's files by name."""
-    data = parity_data(parity)
+def parity_files(data: Mapping[str, Any]) -> dict[str, bytes]:
+    """The report's files by name, of what `parity_data` gives."""
     text = json.dumps(data, indent=2) + "\n"
     return {PARITY: text.encode(), PAGE: parity_page(data).encode()}
 
 
-def write_parity(parity: Parity, folder: Path) -> None:
-    """Write both files into `folder`."""
-    for name, raw in parity_files(parity).items():
+def write_parity(parity: Parity, folder: Path) -> dict[str, Any]:
+    """Write both files into `folder`; what parity.json holds."""
+    data = parity_data(parity)
+    for name, raw in parity_files(data).items():
         write_if_changed(folder / name, raw)
+    return data
 
 
 def with_results(parity: Parity, results: Sequence[Mapping[str, Any]]) -> Parity:

@@ -49,6 +49,9 @@ def parity_page(data: Data) -> str:
         largest=show(data["largest"]),
         tolerance=f"{data['check']['atol']:g} + {data['check']['rtol']:g} x |golden|",
         places=place_rows(data),
+        derived=tolerance_words(data) if data["tolerance"] else "",
+        margin=data["tolerance"] and data["tolerance"]["margin"],
+        floor=data["tolerance"] and data["tolerance"]["floor"],
         absent=" and ".join(_absent(data)),
         why=data["why"],
         plots=tuple(_plots(data)),
@@ -92,6 +95,20 @@ def percent(share: float | None) -> str:
     if share is None:
         return "not finite"
     return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+
+
+def tolerance_words(data: Data) -> str:
+    """What tolerance the differences give, and how the declared one compares."""
+    found, check = data["tolerance"], data["check"]
+    share = (check["atol"] + check["rtol"] * data["largest"]) / (
+        found["atol"] + found["rtol"] * data["largest"])  # fmt: skip
+    ratio = f"{share:.2g} times as much" if share < 100 else f"{share:,.0f} times as much"
+    largest = max(found["differences"].values())
+    return (
+        f"the largest difference between {len(found['differences'])} places is {show(largest)}, "
+        f"which gives `atol: {found['atol']:g}` and `rtol: {found['rtol']:g}`; the bundle allows "
+        f"{ratio} at its largest output"
+    )
 
 
 def _facts(data: Data) -> Iterator[tuple[str, str]]:

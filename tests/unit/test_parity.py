@@ -202,7 +202,7 @@ TRIED = (
 
 def test_a_report_has_places_candidates_and_layers(tiny: tuple[SealedBundle, Path]) -> None:
     parity = measure_parity(*tiny, TRIED, "fp16 weights: the smallest")
-    data = json.loads(parity_files(parity)[PARITY])
+    data = json.loads(parity_files(parity_data(parity))[PARITY])
     assert (data["format"], data["name"], data["version"]) == (1, "tiny", "1.5")
     assert data["digest"] == tiny[0].digest
     whole, sealed = data["places"]

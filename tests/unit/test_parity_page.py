@@ -77,7 +77,7 @@ class Reader(HTMLParser):
 
 
 def test_the_text_of_the_page(golden: Callable[[str, str], None]) -> None:
-    reader = Reader(parity_files(PARITY)[PAGE].decode())
+    reader = Reader(parity_files(parity_data(PARITY))[PAGE].decode())
     assert reader.links == []
     assert "script" not in reader.tags
     assert "three" not in reader.tags
