@@ -55,12 +55,21 @@ def bundle_evidence(bundle: SealedBundle, *, signed: bool) -> Iterator[tuple[str
 
 
 def read_evidence(path: Path) -> Evidence:
-    """The files of an archive, without its top folder; `UserError` if it is none."""
+    """The files of an archive, without its top folder.
+
+    `UserError` if it is none, or not byte for byte what `Evidence.pack` makes of these files.
+    """
     try:
         with tarfile.open(path, "r:") as archive:
-            return Evidence(dict(_members(path, archive)))
+            first = archive.firstmember.name if archive.firstmember else ""
+            files = dict(_members(path, archive))
+        made = tarball(first.partition("/")[0], files)
+        whole = path.stat().st_size == len(made) and path.read_bytes() == made
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"{path}: no readable archive of evidence: {error}") from error
+    if not whole:
+        raise UserError(f"{path}: was packed again, or changed outside the files in it")
+    return Evidence(files)
 
 
 def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
