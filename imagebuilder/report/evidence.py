@@ -61,9 +61,9 @@ def read_evidence(path: Path) -> Evidence:
     """
     try:
         with tarfile.open(path, "r:") as archive:
-            first = archive.firstmember.name if archive.firstmember else ""
+            first = archive.next()
             files = dict(_members(path, archive))
-        made = tarball(first.partition("/")[0], files)
+        made = tarball("" if first is None else first.name.partition("/")[0], files)
         whole = path.stat().st_size == len(made) and path.read_bytes() == made
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"{path}: no readable archive of evidence: {error}") from error

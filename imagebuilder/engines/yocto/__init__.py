@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from imagebuilder.artifact import Artifacts
 from imagebuilder.catalog import shipped
 from imagebuilder.engines.yocto.collect import collect
-from imagebuilder.engines.yocto.pins import lock_layers
+from imagebuilder.engines.yocto.pins import lock_project
 from imagebuilder.engines.yocto.steps import make_image, make_plan, make_project
 from imagebuilder.errors import Problem
 from imagebuilder.executor import Action
@@ -32,9 +31,9 @@ class YoctoEngine:
         return project_problems(build, build.series, shipped("layers"))
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
-        """Pin the series' layers."""
+        """Pin the series' layers, those of the user's own, and tools."""
         del archive
-        return dataclasses.replace(build.lock, layers=lock_layers(build, update, strict))
+        return lock_project(build, update=update, strict=strict)
 
     def plan(self, build: Build) -> Plan:
         """The project, then the image."""
