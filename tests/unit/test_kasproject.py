@@ -134,6 +134,26 @@ def test_files_and_keys_of_the_user(tmp_path: Path) -> None:
         assert line in settings(files)
 
 
+def test_a_tensorflow_lite_model_beside_an_onnx_model(tmp_path: Path) -> None:
+    ingredients = make(tmp_path)
+    (onnx,), runtime = ingredients.build.models, make_catalog().runtime("tflite")
+    tflite = BuildModel(
+        onnx.request, read_bundle(FIXTURE.parent / "good-tflite"), runtime,
+        runtime.targets["aarch64"],
+    )  # fmt: skip
+    build = dataclasses.replace(ingredients.build, models=(onnx, tflite))
+    files = project_files(dataclasses.replace(ingredients, build=build))
+    assert 'IMAGEBUILDER_RUNTIMES = "onnxruntime-prebuilt tflite-prebuilt"' in settings(files)
+    config = files["layers/meta-firmware/recipes-core/firmware-config/files/inferd.json"]
+    assert json.loads(config)["runtimes"] == {
+        "onnxruntime": "/usr/lib/libonnxruntime.so",
+        "tflite": "/usr/lib/libtensorflowlite_c.so",
+    }
+    recipes = "layers/meta-imagebuilder/recipes-runtimes"
+    for name in ("onnxruntime/onnxruntime-prebuilt", "tflite/tflite-prebuilt"):
+        assert any(path.startswith(f"{recipes}/{name}_") for path in files)
+
+
 def test_own_layers_travel_along(tmp_path: Path) -> None:
     layer = tmp_path / "meta-acme"
     (layer / "conf").mkdir(parents=True)
