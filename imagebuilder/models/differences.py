@@ -91,5 +91,5 @@ def _difference(got: Array, want: Array, check: TensorsCheck) -> tuple[float, fl
 
 
 def _ratio(off: Array, size: Array, where: Array) -> float:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return float((off[where] / size[where]).max(initial=0.0))
