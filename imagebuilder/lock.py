@@ -44,19 +44,13 @@ class ModelPin:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """All pins, by host architecture and use; machine and role; series and layer; bundle.
-
-    `python` are versions of the host's Python packages that decide what a build gives; `folders`
-    the SHA-256 of the user's own layers, by their path in the manifest.
-    """
+    """All pins, by host architecture and use; machine and role; series and layer; bundle."""
 
     tools: Mapping[str, Mapping[str, PackageSet]] = field(default_factory=dict)
     packages: Mapping[str, Mapping[str, PackageSet]] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, LayerPin]] = field(default_factory=dict)
     models: Mapping[str, ModelPin] = field(default_factory=dict)
     data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    python: Mapping[str, str] = field(default_factory=dict)
-    folders: Mapping[str, str] = field(default_factory=dict)
 
 
 def lock_path(manifest: Path) -> Path:
@@ -117,8 +111,6 @@ def _parse(data: dict[str, Any]) -> Lock:
         },
         models={name: ModelPin(**pin) for name, pin in data["models"].items()},
         data=data["data"],
-        python=data.get("python", {}),
-        folders=data.get("folders", {}),
     )
 
 

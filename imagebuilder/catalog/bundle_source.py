@@ -76,12 +76,16 @@ class AccuracyFloor:
 
 @dataclass(frozen=True, slots=True)
 class TensorCheck:
-    """Golden pairs and how near the device must come."""
+    """Golden pairs and how near the device must come.
+
+    With `measured`, `rtol` and `atol` are measured when the bundle is built.
+    """
 
     samples: int
     rtol: float
     atol: float
     top1: bool
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,7 @@ def _check(data: dict[str, Any]) -> TensorCheck:
         data.get("rtol", 1e-3),
         data.get("atol", 1e-5),
         data.get("top1", True),
+        data.get("tolerance") == "measured",
     )
 
 
@@ -224,6 +229,11 @@ def _tensor_problems(file: YamlFile) -> Iterator[Problem]:
         yield file.problem(
             ("data", "calibration"), "calibration and evaluation must not be the same split"
         )
+    for index, check in enumerate(data["checks"]):
+        for name in ("rtol", "atol"):
+            if name in check and check.get("tolerance") == "measured":
+                hint = "leave it out, or have `tolerance: declared`"
+                yield file.problem(("checks", index, name), "the tolerance is measured", hint)
     yield from step_problems(file)
     yield from metric_problems(file)
 

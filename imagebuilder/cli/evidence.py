@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from imagebuilder.artifact import FILE_NAME, Artifacts, ImageModel, read_artifacts, testable
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.bundle.store import find_bundle
+from imagebuilder.cli.app import App
 from imagebuilder.cli.inspect import contents
+from imagebuilder.cli.model_report import measure
 from imagebuilder.cli.pipeline import Asked
 from imagebuilder.errors import UserError
 from imagebuilder.lock import lock_path, read_lock
@@ -22,13 +24,15 @@ from imagebuilder.report.sbom import Materials, sbom
 from imagebuilder.state import Cache, sha256_file
 
 PAGES = ("report.html", "report.md")
+RESULTS = "tests/results.json"
 
 
-def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
+def collect(app: App, asked: Asked, folder: Path) -> Evidence:
     """All files of the archive; `UserError` if the image is not there, damaged, or not the lock's.
 
     The SBOM is dated by SOURCE_DATE_EPOCH, if that is set.
     """
+    cache = app.fetcher.cache
     if not (folder / FILE_NAME).is_file():
         raise UserError(f"{folder}: there is no built image", hint="run `imagebuilder build`")
     contents(folder)
@@ -44,6 +48,7 @@ def collect(asked: Asked, folder: Path, cache: Cache) -> Evidence:
                 hint="run `imagebuilder build`",
             )
     files = dict(_files(asked, artifacts, bundles))
+    files.update(_parity(app, asked, bundles, files))
     parts = [part for part in image_parts(artifacts) if part.kind != "model"]
     engine = read_engine_document(files.get(ENGINE_SBOM, b""))
     materials = Materials(artifacts, parts, bundles, lock.data, engine)
@@ -76,6 +81,32 @@ def _files(
     yield from run_reports(artifacts)
 
 
+def _parity(
+    app: App, asked: Asked, bundles: list[SealedBundle], files: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """The parity report of every model, as `model report` left it or else made now.
+
+    A model whose source cannot be had here has none, which is said.
+    """
+    from imagebuilder.models.parity import kept_parity
+    from imagebuilder.report.parity import complete, parity_files
+
+    sources = {source.name: source for source in asked.sources}
+    results = json.loads(files.get(RESULTS, b"[]"))
+    for bundle in bundles:
+        name = bundle.description.name
+        if bundle.description.text is not None:
+            continue
+        try:
+            measured = kept_parity(bundle, app.fetcher.cache) or measure(
+                app, sources[name], bundle, search=False, processors=False)  # fmt: skip
+        except UserError as error:
+            app.log.warning(f"{name}: no parity report: {error}")
+            continue
+        for file, raw in parity_files(complete(measured, results)).items():
+            yield f"models/{name}/{file}", raw
+
+
 def run_reports(artifacts: Artifacts) -> Iterator[tuple[str, bytes]]:
     """The reports of the last run, as far as they are of this image; none of another one.
 
@@ -90,7 +121,7 @@ def run_reports(artifacts: Artifacts) -> Iterator[tuple[str, bytes]]:
         return
     if not own:
         return
-    yield "tests/results.json", (json.dumps(own, indent=2) + "\n").encode()
+    yield RESULTS, (json.dumps(own, indent=2) + "\n").encode()
     pages = [reports / name for name in PAGES] if own == results else []
     for path in (tested / "junit.xml", *pages):
         if path.is_file():

@@ -92,7 +92,7 @@ def evidence(
     signer = None if sign is None else read_file_key(sign)
     asked = ask(app, manifest, machine, engine)
     folder = output_folder(asked, None)
-    found = collect(asked, folder, app.fetcher.cache)
+    found = collect(app, asked, folder)
     path = output or folder / "evidence.tar"
     name = f"{asked.manifest.name}-{asked.manifest.version}-{asked.machine.name}"
     write_if_changed(path, found.pack(name, signer))

@@ -10,7 +10,7 @@ import click
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import locked_option
 from imagebuilder.cli.pipeline import Asked, ask, output_folder, resolve, save_lock, seal_models
-from imagebuilder.engines.yocto.pins import lock_project
+from imagebuilder.engines.yocto.pins import lock_layers
 from imagebuilder.engines.yocto.steps import PROJECT, ingredients
 from imagebuilder.kasproject.folder import repository_prefix, write_project
 from imagebuilder.kasproject.project import fragment_files, project_files
@@ -56,4 +56,5 @@ def decide_layers(app: App, asked: Asked, *, locked: bool) -> Build:
     """Seal the bundles, resolve, and pin the layers; needs no package archive."""
     lock = read_lock(lock_path(asked.manifest.file.path))
     build = resolve(asked, seal_models(app, asked, lock, locked=locked), lock)
-    return dataclasses.replace(build, lock=lock_project(build, update=False, strict=locked))
+    layers = lock_layers(build, update=False, strict=locked)
+    return dataclasses.replace(build, lock=dataclasses.replace(build.lock, layers=layers))

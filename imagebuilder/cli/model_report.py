@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,6 @@ from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle, fetch_model, search_bundle
 
 if TYPE_CHECKING:
-    from imagebuilder.models.parity import Parity
     from imagebuilder.models.search import Candidate
 
 HEADER = ("max abs off golden", "max rel", "same top-1", "of tolerance", "")
@@ -47,14 +44,17 @@ def report(
 
     MODELS are names, folders with a bundle.yaml, or sealed bundles' folders.
     """
-    from imagebuilder.report.parity import PAGE, read_results, write_parity
-    from imagebuilder.report.parity_page import place_rows, tolerance_words
+    from imagebuilder.report.parity import complete, read_results, write_parity
+    from imagebuilder.report.parity_page import PAGE, place_rows, tolerance_words
 
-    wanted = Wanted(search, processors, [one for path in files for one in read_results(path)])
+    results = [one for path in files for one in read_results(path)]
     for model in models:
         source, bundle = find_model(app, model)
-        parity = _parity(app, source, bundle, wanted)
-        data = write_parity(parity, output / source.name)
+        measured = measure(app, source, bundle, search=search, processors=processors)
+        data = complete(measured, results)
+        if results and len(data["places"]) == len(measured["places"]):
+            app.log.warning(f"{source.name}: no results are of the bundle {bundle.digest}")
+        write_parity(data, output / source.name)
         rows = [(row[0], *row[2:]) for row in place_rows(data)]
         app.log.table((source.name, *HEADER), rows)
         if data["tolerance"]:
@@ -62,30 +62,22 @@ def report(
         app.log.info(f"{source.name}: {output / source.name / PAGE}")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a report also has: a search, emulated processors, results of tests."""
-
-    search: bool
-    processors: bool
-    results: Sequence[Mapping[str, Any]]
-
-
-def _parity(app: App, source: BundleSource, bundle: SealedBundle, wanted: Wanted) -> Parity:
-    from imagebuilder.models.parity import measure_parity, on_processors
+def measure(
+    app: App, source: BundleSource, bundle: SealedBundle, *, search: bool, processors: bool
+) -> dict[str, Any]:
+    """Measure the parity of a bundle on this host, and keep it; raises as `measure_parity` does."""
+    from imagebuilder.models.parity import keep_parity, measure_parity, on_processors, parity_data
     from imagebuilder.models.processors import unpack_emulator
-    from imagebuilder.report.parity import with_results
 
-    tried, why = _tried(app, source) if wanted.search else ((), "")
+    tried, why = _tried(app, source) if search else ((), "")
     parity = measure_parity(bundle, fetch_model(source, app.fetcher), tried, why)
-    if wanted.processors:
+    if processors:
         emulator = unpack_emulator(app.fetcher)
         with app.log.task(f"{source.name} on {', '.join(emulator.processors)}"):
             parity = on_processors(parity, bundle, emulator)
-    merged = with_results(parity, wanted.results)
-    if wanted.results and merged == parity:
-        app.log.warning(f"{source.name}: no results are of the bundle {bundle.digest}")
-    return merged
+    data = parity_data(parity)
+    keep_parity(data, app.fetcher.cache)
+    return data
 
 
 def find_model(app: App, model: str) -> tuple[BundleSource, SealedBundle]:

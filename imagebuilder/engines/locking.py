@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 
-from imagebuilder.errors import Problem, UserError
+from imagebuilder.errors import UserError
 from imagebuilder.fetch.debian import Archive, UnknownPackage
 from imagebuilder.hosttools import host_arch
 from imagebuilder.lock import Lock, LockUnfit
@@ -68,38 +67,6 @@ def lock_packages(
             )
         lock = _store(lock, request, _resolve(build, request, archive))
     return lock
-
-
-def lock_python(lock: Lock, names: Iterable[str], *, strict: bool) -> Lock:
-    """The lock with the installed version of each Python package; what is not installed has none.
-
-    Raises `LockUnfit` when `strict` and one is another than the lock has.
-    """
-    found = {name: version for name in names if (version := _installed(name))}
-    if strict:
-        problems = [
-            _other_version(name, lock.python.get(name), version)
-            for name, version in found.items()
-            if lock.python.get(name) != version
-        ]
-        if problems:
-            raise LockUnfit(*problems)
-    return dataclasses.replace(lock, python={**lock.python, **found})
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _other_version(name: str, locked: str | None, here: str) -> Problem:
-    again = "run `imagebuilder lock`"
-    if locked is None:
-        return Problem(f"the lock has no version of {name}, here is {here}", hint=again)
-    what = f"the lock has {name} {locked}, here is {here}"
-    return Problem(what, hint=f"pip install {name}=={locked}, or {again}")
 
 
 def fits(found: PackageSet | None, request: Request) -> bool:

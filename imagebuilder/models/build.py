@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ from imagebuilder.state import Cache, sha256_file, write_if_changed
 from imagebuilder.yamlfile import Key
 
 if TYPE_CHECKING:
+    from imagebuilder.models.data import Split
+    from imagebuilder.models.seal import Optimized
     from imagebuilder.models.search import Search
 
 TOOLS = {
@@ -202,7 +205,22 @@ def _build(
     _try(source, model)
     check_steps(source, model)
     optimized, evaluation, _ = measure(source, model, files, folder)
+    if any(check.measured for check in source.checks):
+        source, optimized = _with_tolerance(source, optimized, evaluation, fetcher)
     return seal(source, optimized, evaluation, fetcher.cache)
+
+
+def _with_tolerance(
+    source: BundleSource, optimized: Optimized, evaluation: Split, fetcher: Fetcher
+) -> tuple[BundleSource, Optimized]:
+    """Both with the tolerance that emulated processors give."""
+    from imagebuilder.models.processors import measured_tolerance, unpack_emulator
+
+    found = measured_tolerance(optimized.path, evaluation, unpack_emulator(fetcher))
+    checks = tuple(replace(check, rtol=found.rtol, atol=found.atol) if check.measured else check
+                   for check in source.checks)  # fmt: skip
+    report = {**optimized.report, "tolerance": asdict(found)}
+    return replace(source, checks=checks), replace(optimized, report=report)
 
 
 def _requantized(source: BundleSource, model: Path, fetcher: Fetcher) -> Requantized | None:

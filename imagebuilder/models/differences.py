@@ -64,6 +64,11 @@ def differ(got: Sequence[Tensors], want: Sequence[Tensors], check: TensorsCheck)
     return Difference(len(want), max(absolute), max(relative), sum(same) / len(same), max(used))
 
 
+def farthest(got: Sequence[Tensors], want: Sequence[Tensors]) -> float:
+    """The largest absolute difference over all samples and outputs."""
+    return differ(got, want, TensorsCheck("", len(want), 0.0, 0.0, top1=False)).max_abs
+
+
 def largest(samples: Iterable[Tensors]) -> float:
     """The largest absolute value of an element that is a number, 0 if there is none."""
     parts = (np.abs(array.astype(np.float64)) for sample in samples for array in sample.values())

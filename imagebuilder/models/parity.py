@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,8 +20,7 @@ from imagebuilder.models.seal import cpu_features
 from imagebuilder.models.search import Candidate as Tried
 from imagebuilder.models.search import beaten
 from imagebuilder.models.sessions import library_version
-from imagebuilder.models.tolerances import Tolerance, derive
-from imagebuilder.state import sha256_file
+from imagebuilder.state import Cache, sha256_file, write_if_changed
 
 REPORT = "report.json"
 FLOAT, HOST = "float model, this host", "sealed model, this host"
@@ -80,15 +78,6 @@ class Parity:
     layers: tuple[Layer, ...]
     no_layers: str
 
-    @property
-    def tolerance(self) -> Tolerance | None:
-        """What the places that ran the sealed model give; None unless two of them did."""
-        off = {place.name: place.difference.max_abs for place in self.places
-               if place.kind != "float"}  # fmt: skip
-        if len(off) < 2 or not all(map(math.isfinite, off.values())):
-            return None
-        return derive(self.largest, off)
-
 
 def measure_parity(
     bundle: SealedBundle, source: Path, tried: Sequence[Tried] = (), why: str = ""
@@ -144,18 +133,34 @@ def on_processors(parity: Parity, bundle: SealedBundle, emulator: Emulator) -> P
 
 def parity_data(parity: Parity) -> dict[str, Any]:
     """What parity.json holds; a number that is not finite is null."""
-    tolerance = parity.tolerance
-    data: dict[str, Any] = _finite(
-        {"format": 1, **asdict(parity), "tolerance": tolerance and asdict(tolerance)}
-    )
+    data: dict[str, Any] = finite({"format": 1, **asdict(parity)})
     return data
 
 
-def _finite(value: Any) -> Any:
+def keep_parity(data: Mapping[str, Any], cache: Cache) -> None:
+    """Keep what was measured of a bundle, for who packs evidence of it."""
+    write_if_changed(_kept(data["digest"], cache), json.dumps(data).encode())
+
+
+def kept_parity(bundle: SealedBundle, cache: Cache) -> dict[str, Any] | None:
+    """What was last measured of this bundle, None if nothing was."""
+    try:
+        data: dict[str, Any] = json.loads(_kept(bundle.digest, cache).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return data if data.get("format") == 1 and data.get("digest") == bundle.digest else None
+
+
+def _kept(digest: str, cache: Cache) -> Path:
+    return cache.root / "parity" / f"{digest.removeprefix('sha256:')}.json"
+
+
+def finite(value: Any) -> Any:
+    """The same with None in place of every number that is not finite."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and value - value != 0:
         return None
     return value

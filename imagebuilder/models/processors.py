@@ -19,9 +19,11 @@ import safetensors.numpy
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.debian import Archive, find_mirrors
 from imagebuilder.hosttools import Toolbox, host_arch, unpack_tools
-from imagebuilder.models.differences import Tensors
+from imagebuilder.models.data import Split
+from imagebuilder.models.differences import Tensors, farthest, largest
 from imagebuilder.models.inspect import ONE_THREAD
-from imagebuilder.models.runner import Runner
+from imagebuilder.models.runner import Runner, spread
+from imagebuilder.models.tolerances import Tolerance, derive
 from imagebuilder.run import run
 
 SUITE, PACKAGE = "trixie", "qemu-user"
@@ -29,6 +31,9 @@ PROGRAMS = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 PROCESSORS = {"amd64": ("SandyBridge", "Haswell"), "arm64": ("cortex-a53", "cortex-a76")}
 """Debian's architecture → names that QEMU knows: AVX alone, and AVX2 without VNNI; without and with
 the dot products of ARMv8.2. The libraries themselves need AVX."""
+SAMPLES = 64
+"""Of the evaluation data, to measure a tolerance with: more than a device's golden inputs, since a
+rounding that tips over is rare."""
 SECONDS = 600.0
 """Time for one processor: it is emulated, maybe on a busy host."""
 
@@ -60,6 +65,16 @@ def unpack_emulator(fetcher: Fetcher) -> Emulator:
     archive = Archive(fetcher, partial(find_mirrors, fetcher.mirror, fetcher.snapshot))
     found = archive.resolve(SUITE, arch, (PACKAGE,), closure=False)
     return Emulator(unpack_tools(found, archive, fetcher.cache), arch)
+
+
+def measured_tolerance(model: Path, split: Split, emulator: Emulator) -> Tolerance:
+    """The tolerance that a model's differences between processors give; `BuildError` for none."""
+    inputs = [split.sample(at) for at in spread(len(split), SAMPLES)]
+    here = Runner(model).named(inputs)
+    return derive(largest(here), {
+        processor: farthest(emulator.outputs(processor, model, inputs), here)
+        for processor in emulator.processors
+    })  # fmt: skip
 
 
 def run_apart(prefix: Sequence[str], model: Path, inputs: Sequence[Tensors]) -> list[Tensors]:

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from imagebuilder.bundle.format import TensorsCheck
 from imagebuilder.errors import UserError
 from imagebuilder.models.differences import Difference
-from imagebuilder.models.parity import Parity, Place, parity_data
-from imagebuilder.report.parity_page import parity_page
+from imagebuilder.models.parity import Place, finite
+from imagebuilder.models.tolerances import derive
+from imagebuilder.report.parity_page import PAGE, PARITY, parity_page
 from imagebuilder.state import write_if_changed
 
-PARITY, PAGE = "parity.json", "parity.html"
+Data = Mapping[str, Any]
 
 
-def parity_files(data: Mapping[str, Any]) -> dict[str, bytes]:
-    """The report's files by name, of what `parity_data` gives."""
+def complete(measured: Data, results: Sequence[Data]) -> dict[str, Any]:
+    """What parity.json holds: what was measured here, and in images and on boards.
+
+    Those of `results` are taken that ran this very bundle.
+    """
+    places = [*measured["places"], *(finite(asdict(p)) for p in _places(measured, results))]
+    return {**measured, "places": places, "tolerance": _tolerance(measured["largest"], places)}
+
+
+def parity_files(data: Data) -> dict[str, bytes]:
+    """The report's files by name."""
     text = json.dumps(data, indent=2) + "\n"
     return {PARITY: text.encode(), PAGE: parity_page(data).encode()}
 
 
-def write_parity(parity: Parity, folder: Path) -> dict[str, Any]:
-    """Write both files into `folder`; what parity.json holds."""
-    data = parity_data(parity)
+def write_parity(data: Data, folder: Path) -> None:
+    """Write both files into `folder`."""
     for name, raw in parity_files(data).items():
         write_if_changed(folder / name, raw)
-    return data
 
 
-def with_results(parity: Parity, results: Sequence[Mapping[str, Any]]) -> Parity:
-    """The same with the machines and boards among `results` that ran this very bundle."""
-    return dataclasses.replace(parity, places=(*parity.places, *_places(parity, results)))
-
-
-def read_results(path: Path) -> list[Mapping[str, Any]]:
+def read_results(path: Path) -> list[Data]:
     """The results that `imagebuilder test` wrote; `UserError` if the file has none."""
     try:
         data = json.loads(path.read_bytes())
@@ -51,10 +55,20 @@ def read_results(path: Path) -> list[Mapping[str, Any]]:
     return data
 
 
-def _places(parity: Parity, results: Sequence[Mapping[str, Any]]) -> Iterator[Place]:
+def _tolerance(largest: float | None, places: Sequence[Data]) -> dict[str, Any] | None:
+    """What the places that ran the sealed model give; None unless two of them did."""
+    off = {place["name"]: place["difference"]["max_abs"] for place in places
+           if place["kind"] != "float"}  # fmt: skip
+    if len(off) < 2 or largest is None or None in off.values():
+        return None
+    return asdict(derive(largest, off))
+
+
+def _places(measured: Data, results: Sequence[Data]) -> Iterator[Place]:
+    check = TensorsCheck(**measured["check"])
     for result in results:
-        found = result["parity"].get(parity.name)
-        if found is None or found["digest"] != parity.digest:
+        found = result.get("parity", {}).get(measured["name"])
+        if found is None or found["digest"] != measured["digest"]:
             continue
         emulated = result["target"] == "QEMU"
         off = {key: _number(value) for key, value in found.items() if key != "digest"}
@@ -68,7 +82,7 @@ def _places(parity: Parity, results: Sequence[Mapping[str, Any]]) -> Iterator[Pl
             where if emulated else f"board, {result['target']}",
             f"{result['cpu']}, emulated" if emulated else result["machine"],
             difference,
-            difference.within(parity.check),
+            difference.within(check),
         )
 
 

@@ -13,6 +13,7 @@ from imagebuilder.units import show_size
 
 Data = Mapping[str, Any]
 
+PARITY, PAGE = "parity.json", "parity.html"
 WORST = 10
 """Layers that are listed apart."""
 EXACT = 60.0

@@ -16,10 +16,6 @@ machine: qemuarm64
 search: [models]
 models: [{bundle: tiny}]
 """
-LAYER = """\
-BBFILE_COLLECTIONS += "acme"
-LAYERSERIES_COMPAT_acme = "wrynose"
-"""
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
 
 
@@ -79,32 +75,6 @@ def test_changed_since_it_was_locked(project: Path) -> None:
     assert done.returncode == 1
     assert f"{project}/firmware.lock: does not fit the manifest" in done.stderr
     assert "tiny was changed since it was locked" in done.stderr
-
-
-def test_a_layer_and_a_tool_that_float(project: Path) -> None:
-    run = run_in(project, "cache")
-    layer = project / "meta-acme" / "conf"
-    layer.mkdir(parents=True)
-    (layer / "layer.conf").write_text(LAYER)
-    with (project / "firmware.yaml").open("a") as stream:
-        stream.write("yocto: {layers: [{path: meta-acme}]}\n")
-    done = run("generate", "--locked", "--output", "two")
-    assert done.returncode == EXIT_INPUT
-    assert f"{project}/firmware.yaml:7:19: yocto.layers[0].path: meta-acme is not locked" \
-        in done.stderr  # fmt: skip
-    assert run("lock", "--engine", "yocto").returncode == 0
-    assert run("generate", "--locked", "--output", "two").returncode == 0
-    (layer / "layer.conf").write_text(f"{LAYER}# another\n")
-    done = run("lock", "--check", "--engine", "yocto")
-    assert done.returncode == 1
-    assert "yocto.layers[0].path: meta-acme was changed since it was locked" in done.stderr
-    assert run("lock", "--engine", "yocto").returncode == 0
-    lock = json.loads((project / "firmware.lock").read_text())
-    (project / "firmware.lock").write_text(json.dumps({**lock, "python": {"jinja2": "1.0"}}))
-    done = run("generate", "--locked", "--output", "two")
-    assert done.returncode == EXIT_INPUT
-    assert "error: the lock has no version of imagebuilder, here is " in done.stderr
-    assert "the lock has jinja2 1.0, here is " in done.stderr
 
 
 @pytest.mark.parametrize("place", ["sealed/tiny", "cache/bundles/*"])

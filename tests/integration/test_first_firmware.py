@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.report.evidence import read_evidence
 from imagebuilder.state import default_cache
 from imagebuilder.target.kernels import MAGICS, wrong_kernel
 from imagebuilder.testing.session import read_session
@@ -171,6 +172,9 @@ def test_evidence_is_verified_and_a_changed_image_is_found(
     done = imagebuilder(*verify, project / "build" / "qemuarm64")
     assert done.returncode == 0, done.stderr
     assert "signed by the key" in done.stdout
+    parity = json.loads(read_evidence(pack).files["models/digits/parity.json"])
+    kinds = {place["kind"]: place["within"] for place in parity["places"]}
+    assert kinds == {"float": None, "host": True, "image": True}
     done = imagebuilder(*verify, project / "build" / "qemuarm")
     assert done.returncode == 2
     assert "the evidence is of another file" in done.stderr

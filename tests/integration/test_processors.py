@@ -10,9 +10,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
+from imagebuilder.bundle.format import TensorsCheck
 from imagebuilder.fetch import Fetcher
 from imagebuilder.log import QUIET, Log
-from imagebuilder.models.processors import Emulator, unpack_emulator
+from imagebuilder.models.data import Split
+from imagebuilder.models.differences import differ
+from imagebuilder.models.processors import Emulator, measured_tolerance, unpack_emulator
 from imagebuilder.models.runner import Runner
 from imagebuilder.models.sessions import EXACT_PRODUCTS
 from imagebuilder.run import run
@@ -87,8 +90,16 @@ def test_products_of_8_bits_saturate_without_vnni_unless_told_not_to(
     assert told == pytest.approx(TERMS, rel=0.02)
 
 
-def test_our_sessions_do_not_saturate(emulator: Emulator, saturating: Path) -> None:
+def test_our_sessions_do_not_saturate_and_what_does_is_caught(
+    emulator: Emulator, saturating: Path
+) -> None:
     (here,) = Runner(saturating).named([LARGEST])
-    (there,) = emulator.outputs("Haswell", saturating, [LARGEST])
     assert here["y"][0, 0] == pytest.approx(TERMS, rel=0.02)
-    np.testing.assert_allclose(there["y"], here["y"], rtol=1e-6)
+    split = Split({"x": np.concatenate([LARGEST["x"]] * 2)}, np.zeros(2))
+    found = measured_tolerance(saturating, split, emulator)
+    assert list(found.differences) == ["SandyBridge", "Haswell"]
+    assert max(found.differences.values()) < 1e-5 * TERMS
+    check = TensorsCheck("", 1, found.rtol, found.atol, top1=False)
+    saturated = [{"y": here["y"] / 2}]
+    assert differ([here], [here], check).within(check)
+    assert not differ(saturated, [here], check).within(check)

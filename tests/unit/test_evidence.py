@@ -8,6 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spdx_python_model import v3_0_1 as spdx
 
 from imagebuilder.artifact import Artifact, Artifacts, ImageModel, write_artifacts
@@ -82,6 +84,18 @@ def test_a_pack_fits_together(evidence: Evidence, tmp_path: Path) -> None:
     assert "models/fixture/labels.txt" in found.files
 
 
+def test_a_parity_report_is_of_the_same_bundle(evidence: Evidence) -> None:
+    for digest, problems in (
+        (read_bundle(FIXTURE).digest, ()),
+        ("sha256:0", (f"the image has the model fixture {read_bundle(FIXTURE).digest}, its parity "
+                      "report is of another",)),
+    ):  # fmt: skip
+        report = json.dumps({"digest": digest}).encode()
+        found = Evidence({**evidence.files, "models/fixture/parity.json": report})
+        whole = Evidence({**found.files, INDEX: found.index()})
+        assert verify_evidence(whole, None) == problems
+
+
 def test_another_key_and_no_signature(evidence: Evidence, tmp_path: Path) -> None:
     other = FileKey(bytes([1]) * 32)
     signed = unpacked(evidence.pack("doorbell", other), tmp_path)
@@ -113,6 +127,22 @@ def test_what_is_listed_missing_and_changed(evidence: Evidence) -> None:
     del files["models/fixture/labels.txt"]
     assert verify_evidence(Evidence(files), None) == ("models/fixture/labels.txt is missing",)
     assert verify_evidence(Evidence({}), None) == ("there is no evidence.json",)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_every_change_of_a_byte_is_found(evidence: Evidence, tmp_path_factory, data) -> None:
+    """Padding of the archive is nobody's; all else is the same or refused."""
+    raw = bytearray(evidence.pack("doorbell", KEY))
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    folder = tmp_path_factory.mktemp("changed")
+    whole = unpacked(evidence.pack("doorbell", KEY), folder)
+    try:
+        found = unpacked(bytes(raw), folder)
+    except UserError:
+        return
+    assert found == whole or verify_evidence(found, KEY.public_key())
 
 
 def test_archives_that_are_refused(tmp_path: Path) -> None:

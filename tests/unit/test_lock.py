@@ -1,19 +1,16 @@
 """The lock: canonical, checked, round trip."""
 
 import json
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagebuilder.engines.locking import lock_python
 from imagebuilder.errors import UserError
 from imagebuilder.lock import (
     LayerPin,
     Lock,
-    LockUnfit,
     ModelPin,
     lock_bytes,
     lock_path,
@@ -30,8 +27,6 @@ FULL = Lock(
     layers={"wrynose": {"core": LayerPin("https://example.org/core.git", "a" * 40)}},
     models={"digits": ModelPin("1.0", f"sha256:{HEX}", HEX, HEX)},
     data={"digits": {"csv": HEX}},
-    python={"ziglang": "0.15.1"},
-    folders={"../meta-acme": HEX},
 )
 
 
@@ -85,27 +80,4 @@ def test_a_lock_of_an_older_version_is_no_traceback(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{path}: models.m: 'definition' is a required property\n"
         "  hint: remove it and run `imagebuilder lock`"
-    )
-
-
-def test_locks_without_the_newer_sections_are_read(tmp_path: Path) -> None:
-    data = json.loads(lock_bytes(Lock()))
-    del data["python"], data["folders"]
-    path = tmp_path / "firmware.lock"
-    path.write_text(json.dumps(data))
-    assert read_lock(path) == Lock()
-
-
-def test_tools_of_another_version() -> None:
-    made = lock_python(Lock(), ("pytest", "no-such-package"), strict=False)
-    here = metadata.version("pytest")
-    assert made.python == {"pytest": here}
-    assert lock_python(made, ("pytest",), strict=True) == made
-    with pytest.raises(LockUnfit) as caught:
-        lock_python(Lock(python={"pytest": "1.0"}), ("pytest", "click"), strict=True)
-    assert str(caught.value) == (
-        f"the lock has pytest 1.0, here is {here}\n"
-        "  hint: pip install pytest==1.0, or run `imagebuilder lock`\n"
-        f"the lock has no version of click, here is {metadata.version('click')}\n"
-        "  hint: run `imagebuilder lock`"
     )

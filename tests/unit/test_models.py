@@ -302,6 +302,12 @@ def load_with(tmp_path: Path, old: str, new: str) -> list[str]:
 @pytest.mark.parametrize(
     ("old", "new", "problems"),
     [
+        ("{kind: tensors}", "{kind: tensors, tolerance: measured, rtol: 0.1, atol: 0.1}", [
+            "11:47: checks[0].rtol: the tolerance is measured\n"
+            "  hint: leave it out, or have `tolerance: declared`",
+            "11:58: checks[0].atol: the tolerance is measured\n"
+            "  hint: leave it out, or have `tolerance: declared`",
+        ]),
         ("metric: top1", "metric: perplexity", [
             "10:12: accuracy.metric: perplexity does not judge the task classification\n"
             "  hint: fitting: top1, f1, auc, agreement",

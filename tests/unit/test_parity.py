@@ -22,9 +22,16 @@ from imagebuilder.log import QUIET, Log
 from imagebuilder.models.build import build_bundle
 from imagebuilder.models.differences import differ
 from imagebuilder.models.layers import NoLayers, layer_errors
-from imagebuilder.models.parity import check_comparable, measure_parity, parity_data
+from imagebuilder.models.parity import (
+    check_comparable,
+    keep_parity,
+    kept_parity,
+    measure_parity,
+    parity_data,
+)
 from imagebuilder.models.search import Candidate as Tried
-from imagebuilder.report.parity import PARITY, parity_files
+from imagebuilder.report.parity import complete, parity_files
+from imagebuilder.report.parity_page import PARITY
 from imagebuilder.state import Cache, sha256_file
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bundles"
@@ -202,7 +209,7 @@ TRIED = (
 
 def test_a_report_has_places_candidates_and_layers(tiny: tuple[SealedBundle, Path]) -> None:
     parity = measure_parity(*tiny, TRIED, "fp16 weights: the smallest")
-    data = json.loads(parity_files(parity_data(parity))[PARITY])
+    data = json.loads(parity_files(complete(parity_data(parity), ()))[PARITY])
     assert (data["format"], data["name"], data["version"]) == (1, "tiny", "1.5")
     assert data["digest"] == tiny[0].digest
     whole, sealed = data["places"]
@@ -240,6 +247,21 @@ def test_what_is_not_finite_is_null(tiny: tuple[SealedBundle, Path]) -> None:
     assert data["largest"] is None
     assert data["layers"][0]["max_abs"] is None
     json.dumps(data, allow_nan=False)
+
+
+def test_what_was_measured_is_kept_by_the_digest_of_its_bundle(
+    tiny: tuple[SealedBundle, Path], tmp_path: Path
+) -> None:
+    bundle, cache = tiny[0], Cache(tmp_path)
+    assert kept_parity(bundle, cache) is None
+    data = parity_data(measure_parity(*tiny))
+    keep_parity(data, cache)
+    assert kept_parity(bundle, cache) == json.loads(json.dumps(data))
+    other = dataclasses.replace(bundle, digest="sha256:" + "0" * 64)
+    assert kept_parity(other, cache) is None
+    (record,) = (tmp_path / "parity").iterdir()
+    record.write_text("{")
+    assert kept_parity(bundle, cache) is None
 
 
 def test_bundles_without_anything_to_compare() -> None:

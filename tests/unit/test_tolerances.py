@@ -2,20 +2,23 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_parity_page import PARITY, Reader
+from test_parity_page import PARITY, Reader, data
 
 from imagebuilder.bundle.format import TensorsCheck
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.errors import BuildError
+from imagebuilder.hosttools import Toolbox
+from imagebuilder.models.data import Split
 from imagebuilder.models.differences import differ, read_golden
-from imagebuilder.models.parity import Parity, Place, parity_data
-from imagebuilder.models.processors import run_apart
+from imagebuilder.models.parity import Parity, Place
+from imagebuilder.models.processors import Emulator, measured_tolerance, run_apart
 from imagebuilder.models.runner import Runner
 from imagebuilder.models.tolerances import FLOOR, MARGIN, Tolerance, derive, rounded_up
 from imagebuilder.report.parity_page import parity_page
@@ -95,12 +98,12 @@ def measured(off: float) -> Parity:
 
 
 def test_a_report_says_what_tolerance_the_differences_give() -> None:
-    assert PARITY.tolerance is None  # one place alone has nothing to differ from
-    parity = measured(0.0002)
-    assert parity.tolerance == Tolerance(
+    assert data()["tolerance"] is None  # one place alone has nothing to differ from
+    whole = data(measured(0.0002))
+    assert Tolerance(**whole["tolerance"]) == Tolerance(
         0.00081, 0.0008, 0.996, {"sealed model, this host": 0.0, "sealed model, Haswell": 0.0002}
     )
-    words = " ".join(Reader(parity_page(parity_data(parity))).words)
+    words = " ".join(Reader(parity_page(whole)).words)
     assert (
         "Tolerance by measurement: the largest difference between 2 places is 0.0002, which gives "
         "`atol: 0.0008` and `rtol: 0.00081`; the bundle allows 19 times as much at its largest "
@@ -110,4 +113,25 @@ def test_a_report_says_what_tolerance_the_differences_give() -> None:
 
 
 def test_a_report_with_places_that_fail_derives_nothing() -> None:
-    assert measured(math.inf).tolerance is None
+    assert data(measured(math.inf))["tolerance"] is None
+
+
+class Planted(Emulator):
+    """Answers as this host does, but for what is planted in one sample on one processor."""
+
+    def outputs(
+        self, processor: str, model: Path, inputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> list[Mapping[str, np.ndarray]]:
+        found = Runner(model).named(inputs)
+        if processor == "Haswell":
+            found[-1]["y"] = found[-1]["y"] + np.float32(0.25)
+        return list(found)
+
+
+def test_a_difference_on_one_processor_decides(tmp_path: Path) -> None:
+    x0 = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    emulator = Planted(Toolbox(tmp_path, ""), "amd64")
+    found = measured_tolerance(FIXTURE / "model.onnx", Split({"x0": x0}, np.zeros(4)), emulator)
+    assert found.differences == {"SandyBridge": 0.0, "Haswell": pytest.approx(0.25)}
+    assert found.atol == pytest.approx(1.0, rel=0.05)
+    assert found.rtol == pytest.approx(1.0 / found.largest, rel=0.1)

@@ -12,16 +12,13 @@ from imagebuilder.engines.debian.config import ignored
 from imagebuilder.engines.debian.packages import requests
 from imagebuilder.engines.debian.steps import ACTIONS, Tools
 from imagebuilder.engines.debian.steps_plan import make_plan
-from imagebuilder.engines.locking import lock_packages, lock_python
+from imagebuilder.engines.locking import lock_packages
 from imagebuilder.errors import Problem
 from imagebuilder.executor import Action
 from imagebuilder.fetch.debian import Archive
 from imagebuilder.lock import Lock
 from imagebuilder.plan import Plan
 from imagebuilder.resolve import Build
-
-PYTHON = ("imagebuilder", "cmake", "pefile", "zstandard", "ziglang")
-"""What decides the bytes of inferd and of the image's files."""
 
 
 class DebianEngine:
@@ -35,11 +32,10 @@ class DebianEngine:
         return iter(())
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
-        """Pin tools, and the packages that the build lacks; warn of what the engine leaves out."""
+        """Pin the packages that the build lacks; warn of what the engine does not do."""
         for problem in ignored(build):
             archive.fetcher.log.warning(str(problem))
-        lock = lock_packages(build, requests(build), archive, update=update, strict=strict)
-        return lock_python(lock, PYTHON, strict=strict)
+        return lock_packages(build, requests(build), archive, update=update, strict=strict)
 
     def plan(self, build: Build) -> Plan:
         """The steps of the build."""

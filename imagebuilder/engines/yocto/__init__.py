@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from imagebuilder.artifact import Artifacts
 from imagebuilder.catalog import shipped
 from imagebuilder.engines.yocto.collect import collect
-from imagebuilder.engines.yocto.pins import lock_project
+from imagebuilder.engines.yocto.pins import lock_layers
 from imagebuilder.engines.yocto.steps import make_image, make_plan, make_project
 from imagebuilder.errors import Problem
 from imagebuilder.executor import Action
@@ -31,9 +32,9 @@ class YoctoEngine:
         return project_problems(build, build.series, shipped("layers"))
 
     def lock(self, build: Build, archive: Archive, *, update: bool, strict: bool) -> Lock:
-        """Pin the series' layers, those of the user's own, and tools."""
+        """Pin the series' layers."""
         del archive
-        return lock_project(build, update=update, strict=strict)
+        return dataclasses.replace(build.lock, layers=lock_layers(build, update, strict))
 
     def plan(self, build: Build) -> Plan:
         """The project, then the image."""
