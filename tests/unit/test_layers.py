@@ -1,0 +1,51 @@
+"""What `yocto-check-layer` asks of a layer and no BitBake is needed for."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.catalog import shipped
+
+LAYERS = sorted(path for path in shipped("layers").iterdir() if path.is_dir())
+REQUIRED = """
+    configure-gettext configure-unsafe debug-files dep-cmp expanded-d files-invalid
+    host-user-contaminated incompatible-license infodir installed-vs-shipped invalid-chars
+    invalid-packageconfig la license-checksum license-exception license-exists
+    license-file-missing license-format license-no-generic license-syntax mime mime-xdg
+    missing-update-alternatives multilib obsolete-license packages-list patch-fuzz patch-status
+    perllocalpod perm-config perm-line perm-link recipe-naming pkgconfig pkgvarcheck
+    pkgv-undefined pn-overrides shebang-size src-uri-bad symlink-to-sysroot unhandled-features-check
+    unknown-configure-option unlisted-pkg-lics uppercase-pn useless-rpaths virtual-slash
+    xorg-driver-abi
+"""
+"""CHECKLAYER_REQUIRED_TESTS of wrynose's insane.bbclass: no recipe may skip one."""
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.name)
+def test_a_layer_says_who_keeps_it_and_how_to_report_a_weakness(layer: Path) -> None:
+    readme = (layer / "README.md").read_text("utf-8")
+    assert "Maintainer: " in readme
+    assert re.search(r"\bpatch", readme)
+    assert "README.md of its repository" in readme, "else it needs an address to send patches to"
+    assert (layer / "SECURITY.md").stat().st_size > 0
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.name)
+def test_every_patch_says_where_upstream_stands(layer: Path) -> None:
+    for patch in layer.rglob("*.patch"):
+        status = r"^Upstream-Status: (Pending|Submitted|Backport|Denied|Inappropriate|Inactive)"
+        assert re.search(status, patch.read_text("utf-8"), re.M), patch.name
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.name)
+def test_no_recipe_skips_a_required_test(layer: Path) -> None:
+    files = [
+        *layer.rglob("*.bb"),
+        *layer.rglob("*.inc"),
+        *layer.rglob("*.bbclass"),
+        *layer.rglob("*.bbappend"),
+    ]
+    for file in files:
+        for value in re.findall(r'^INSANE_SKIP\S* \S*= "([^"]*)"', file.read_text("utf-8"), re.M):
+            assert not set(REQUIRED.split()) & set(value.split()), file.name
