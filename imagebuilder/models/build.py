@@ -28,11 +28,10 @@ from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.lock import LockUnfit, ModelPin
-from imagebuilder.models.formats import model_format
+from imagebuilder.models.formats import missing, model_format
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.llamacpp import unpack_llamacpp
 from imagebuilder.models.seal_text import inspect_source, seal_text
-from imagebuilder.models.sessions import missing
 from imagebuilder.models.steps.requantize import Requantized, requantize
 from imagebuilder.models.trial import try_model
 from imagebuilder.source import PathSource, Source

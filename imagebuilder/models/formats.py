@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from imagebuilder.errors import UserError
+
 Format = Literal["onnx", "ort", "tflite", "gguf"]
+
+LIBRARIES: dict[Format, str] = {
+    "onnx": "onnxruntime",
+    "ort": "onnxruntime",
+    "tflite": "ai-edge-litert",
+}
+"""The Python package that runs a format."""
 
 
 def model_format(path: Path) -> Format:
@@ -19,3 +28,10 @@ def model_format(path: Path) -> Format:
         return "gguf"
     marks: dict[bytes, Format] = {b"TFL3": "tflite", b"ORTM": "ort"}
     return marks.get(head[4:], "onnx")
+
+
+def missing(package: str) -> UserError:
+    """What to say where a package is not installed."""
+    extra = "tflite" if package.startswith("ai-edge") else "models"
+    hint = f"pip install 'imagebuilder[{extra}]'"
+    return UserError(f"the Python package {package} is missing", hint=hint)

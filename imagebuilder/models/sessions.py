@@ -9,18 +9,11 @@ from typing import Any, Protocol
 
 from imagebuilder.errors import UserError
 from imagebuilder.models.data import Array
-from imagebuilder.models.formats import Format, model_format
+from imagebuilder.models.formats import LIBRARIES, Format, missing, model_format
 from imagebuilder.models.quiet import quiet
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Keeps 8-bit products of x86 processors with AVX2 and without VNNI from saturating at 16 bits."""
-
-LIBRARIES: dict[Format, str] = {
-    "onnx": "onnxruntime",
-    "ort": "onnxruntime",
-    "tflite": "ai-edge-litert",
-}
-"""The Python package that runs a format."""
 
 
 class Session(Protocol):
@@ -53,13 +46,6 @@ def library_version(kind: Format) -> tuple[str, str]:
     """Name and version of the library that runs a format, without importing it."""
     name = LIBRARIES[kind]
     return name, metadata.version(name)
-
-
-def missing(package: str) -> UserError:
-    """What to say where a package is not installed."""
-    extra = "tflite" if package.startswith("ai-edge") else "models"
-    hint = f"pip install 'imagebuilder[{extra}]'"
-    return UserError(f"the Python package {package} is missing", hint=hint)
 
 
 class OnnxSession:

@@ -1,7 +1,10 @@
 """The shipped bundles, really quantized and evaluated."""
 
+import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,11 @@ from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.catalog import make_catalog
 from imagebuilder.errors import BuildError
 from imagebuilder.fetch import Fetcher
+from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.log import QUIET, Log
-from imagebuilder.models.build import build_bundle, search_bundle
+from imagebuilder.models.build import build_bundle, fetch_all, search_bundle
 from imagebuilder.models.compare import agreement
+from imagebuilder.source import PypiSource
 from imagebuilder.state import Cache, default_cache
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +62,34 @@ def test_shipped_bundles(fetcher: Fetcher, name: str, most_bytes: int) -> None:
     report = json.loads((bundle.folder / "report.json").read_text())
     low, high = report["accuracy"]["optimized_interval"]
     assert low - 0.005 <= accuracy.optimized <= high + 0.005  # its ends have two digits
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256"),
+    [
+        ("keyword-spotting", "b2729de9ef1bceea95ccf4af641ebd665efa853be1f1335f03daa238e6c3360e"),
+        ("image-classification",
+         "ddf7d37de6297176bbe6dc210d1bc858ddb9ce427624314ab342d17e13bab375"),
+    ],
+)  # fmt: skip
+def test_labels_are_what_the_vendors_float_model_says(
+    fetcher: Fetcher, tmp_path: Path, name: str, sha256: str
+) -> None:
+    source = make_catalog().bundle_source(name)
+    pin = source.source
+    assert isinstance(pin, PypiSource)
+    assert pin.member is not None
+    member = pin.member.replace(".tflite", ".h5")
+    float_pin = dataclasses.replace(pin, member=member, sha256=sha256)
+    model = fetch_source(fetcher, float_pin, source.folder)
+    copy = tmp_path / name
+    shutil.copytree(source.folder, copy)
+    committed = (copy / "float-choices.txt").read_text()
+    (copy / "float-choices.txt").write_text("0\n")
+    files = [f"{key}={path}" for key, path in fetch_all(source, fetcher)[1].items()]
+    tool = ROOT / "model-bundles" / "float_choices.py"
+    subprocess.run([sys.executable, tool, copy, model, *files], check=True)
+    assert (copy / "float-choices.txt").read_text() == committed
 
 
 def test_a_bundle_is_the_same_every_time(fetcher: Fetcher) -> None:

@@ -1,6 +1,8 @@
 """A module imports only from rows below its own (DESIGN.md, "Layout")."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,13 @@ def test_imports_only_from_lower_rows(path: Path) -> None:
 def test_files_stay_readable(path: Path) -> None:
     assert path.read_text("utf-8").count("\n") <= 400
     assert path.stem not in ("utils", "helpers", "manager", "handler")
+
+
+def test_verbs_start_without_what_only_models_need() -> None:
+    """Reading a sealed bundle from the cache must not cost the import of numpy."""
+    code = (
+        "import sys, imagebuilder.cli.build, imagebuilder.cli.model, imagebuilder.cli.validate\n"
+        f"print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
