@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,9 +25,12 @@ from imagebuilder.cli.machines import (
 from imagebuilder.cli.pipeline import Asked, output_folder, save_lock
 from imagebuilder.conformance.outcome import (
     FAILED,
+    REFERENCE,
     STATUSES,
     Column,
+    Outcome,
     Table,
+    beside,
     failures,
     read_table,
     worse,
@@ -37,6 +41,9 @@ from imagebuilder.hosttools import IMAGE_TOOLS, fetch_all, host_arch, unpack_too
 from imagebuilder.log import Task
 from imagebuilder.run import run
 from imagebuilder.state import new_folder
+
+if TYPE_CHECKING:
+    from imagebuilder.conformance.cases import Case
 
 TABLE, PAGE = "conformance.json", "conformance.md"
 ROLE, PACKAGE = "operators", "libonnx-testdata"
@@ -53,6 +60,9 @@ ROLE, PACKAGE = "operators", "libonnx-testdata"
               help="Only N of the models, evenly spread.")  # fmt: skip
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help=f"A {TABLE}: fail only for models that passed there.")  # fmt: skip
+@click.option("--reference", is_flag=True,
+              help="Also run the models by ONNX Runtime's Python package on this host, and fail "
+              "only for those that do not fail there.")  # fmt: skip
 @output_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917 - one for each option
@@ -64,6 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     only: tuple[str, ...],
     sample: int | None,
     baseline: Path | None,
+    reference: bool,
     output: Path | None,
 ) -> None:
     """Run ONNX's operator models on the image of MANIFEST in QEMU, in one boot a machine.
@@ -75,15 +86,22 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     before = None if baseline is None else read_table(baseline)
     asked = ask_machines(app, manifest, machines, engine)
     prepared = [_prepare(app, item, locked, output) for item in asked]
-    table = _run(app, prepared, only, sample)
+    table = _run(app, prepared, choose(_models(prepared[0]), only, sample), reference)
     _report(app, table, output_folder(asked[0], output).parent)
-    bad = sum(table.count(column.name, FAILED) for column in table.columns)
+    context.exit(EXIT_FAILED if _bad(app, table, before, reference) else 0)
+
+
+def _bad(app: App, table: Table, before: Table | None, reference: bool) -> bool:
+    """Whether the command fails; prints what is worse than it has to be compared with."""
     if before is not None:
-        lines = worse(table, before)
-        for line in lines:
-            app.log.print(f"WORSE {line}")
-        bad = len(lines)
-    context.exit(EXIT_FAILED if bad else 0)
+        label, lines = "WORSE", worse(table, before)
+    elif reference:
+        label, lines = "ONLY THERE", beside(table, REFERENCE)
+    else:
+        return any(table.count(column.name, FAILED) for column in table.columns)
+    for line in lines:
+        app.log.print(f"{label} {line}")
+    return bool(lines)
 
 
 def _prepare(app: App, asked: Asked, locked: bool, output: Path | None) -> Bootable:
@@ -104,7 +122,7 @@ def _column(made: Bootable) -> Column:
     return Column(machine.name, f"{machine.arch}, QEMU {qemu.cpu}", ", ".join(runtimes))
 
 
-def _run(app: App, prepared: Sequence[Bootable], only: Sequence[str], sample: int | None) -> Table:
+def _run(app: App, prepared: Sequence[Bootable], paths: Sequence[Path], reference: bool) -> Table:
     """The table of all machines, as many at a time as the host can run."""
     from imagebuilder.conformance.bundles import write_bundles
     from imagebuilder.conformance.cases import read_case
@@ -112,7 +130,6 @@ def _run(app: App, prepared: Sequence[Bootable], only: Sequence[str], sample: in
 
     first = prepared[0]
     package = tool_set(first.build, ROLE).packages[0]
-    paths = choose(_models(first), only, sample)
     with TemporaryDirectory(prefix="ib-operators-") as name, app.log.task("pack models"):
         folder, disk = Path(name) / "bundles", Path(name) / "operators.img"
         cases = [read_case(path) for path in paths]
@@ -126,7 +143,21 @@ def _run(app: App, prepared: Sequence[Bootable], only: Sequence[str], sample: in
             with ThreadPoolExecutor(jobs_that_fit(guests)) as pool:
                 found = list(pool.map(ask_guest, guests))
     columns = tuple(map(_column, prepared))
+    if reference:
+        columns, found = _with_reference(app, cases, columns, found)
     return Table.join(f"{package.name} {package.version}", cases, columns, found)
+
+
+def _with_reference(
+    app: App,
+    cases: Sequence[Case],
+    columns: tuple[Column, ...],
+    found: list[dict[str, Outcome]],
+) -> tuple[tuple[Column, ...], list[dict[str, Outcome]]]:
+    from imagebuilder.conformance.reference import reference_column, reference_outcomes
+
+    with app.log.task("the same models by ONNX Runtime's Python package"):
+        return (*columns, reference_column()), [*found, reference_outcomes(cases)]
 
 
 def _models(prepared: Bootable) -> list[Path]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PASSED, FAILED, UNSUPPORTED = "passed", "failed", "unsupported"
 STATUSES = (PASSED, FAILED, UNSUPPORTED)
 
+REFERENCE = "python"
+"""The column of ONNX Runtime's Python package on the host."""
+
 REFUSALS = (
     "Could not find an implementation for", "is not a registered function/op",
     "No Op registered for", "Unsupported model IR version", "is under development and support",
@@ -144,6 +147,16 @@ def failures(table: Table, column: str) -> dict[str, list[str]]:
         if row.outcomes[column].status == FAILED:
             found.setdefault(row.outcomes[column].reason, []).append(name)
     return found
+
+
+def beside(table: Table, reference: str) -> list[str]:
+    """Models that failed on a machine and not on the column `reference`."""
+    return [
+        f"{column.name}: {name}: {row.outcomes[reference].status} by {reference}"
+        for column in table.columns
+        for name, row in sorted(table.rows.items())
+        if row.outcomes[column.name].status == FAILED and row.outcomes[reference].status != FAILED
+    ]
 
 
 def worse(table: Table, before: Table) -> list[str]:

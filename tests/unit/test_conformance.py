@@ -1,5 +1,6 @@
 """Operator models: what is carried, what became of them, and the table of it."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.cli.conformance import choose
+from imagebuilder.conformance import reference
 from imagebuilder.conformance.bundles import bundle_name, write_bundles
-from imagebuilder.conformance.cases import read_case
+from imagebuilder.conformance.cases import Named, read_case
 from imagebuilder.conformance.outcome import (
     FAILED,
     PASSED,
+    REFERENCE,
     UNSUPPORTED,
     Column,
     Outcome,
+    Row,
     Table,
+    beside,
     failures,
     of_report,
     read_table,
@@ -25,6 +30,7 @@ from imagebuilder.conformance.outcome import (
     write_table,
 )
 from imagebuilder.conformance.page import markdown
+from imagebuilder.conformance.reference import judge, reference_outcomes
 from imagebuilder.errors import UserError
 
 INFO = helper.make_tensor_value_info
@@ -154,3 +160,62 @@ def test_a_choice_of_models() -> None:
     assert choose(paths, ("m1", "m[89]"), None) == [paths[1], paths[8], paths[9]]
     with pytest.raises(UserError, match="no operator model fits conv_\\* or x"):
         choose(paths, ("conv_*", "x"), None)
+
+
+def test_the_reference_runs_each_model_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (numpy_helper.from_array(np.array([n], np.float32)) for n in (1, 2))
+    value = INFO("x", TensorProto.FLOAT, (1,))
+    text = helper.make_tensor("x", TensorProto.STRING, (1,), ["é".encode()])
+    cases = [
+        read_case(make_model(tmp_path / "test_same", value, one, one)),
+        read_case(make_model(tmp_path / "test_other", value, one, other)),
+        read_case(make_model(tmp_path / "test_text", INFO("x", TensorProto.STRING, (1,)), text,
+                             text)),
+        read_case(make_model(tmp_path / "test_half", value, one)),
+    ]  # fmt: skip
+    for case in cases:
+        model = onnx.load(case.model)
+        model.ir_version = 8
+        model.opset_import[0].version = 17
+        onnx.save(model, case.model)
+    assert reference_outcomes(cases) == {
+        "same": Outcome(PASSED),
+        "other": Outcome(FAILED, "other output, by 1 at most"),
+        "text": Outcome(PASSED),
+        "half": Outcome(UNSUPPORTED, "the package has no output_0.pb"),
+    }
+    monkeypatch.setattr(reference, "run_case", lambda _: signal.raise_signal(signal.SIGKILL))
+    assert reference_outcomes(cases[:1]) == {
+        "same": Outcome(FAILED, "SIGKILL: its process was ended")
+    }
+
+
+@pytest.mark.parametrize(("got", "want", "passed"), [
+    ([1.0009], [1.0], True), ([1.0011], [1.0], False), ([np.nan], [np.nan], True),
+    ([np.inf], [np.inf], True), ([np.inf], [1.0], False), ([np.nan], [1.0], False),
+    ([1e-6], [0.0], True),
+])  # fmt: skip
+def test_the_rule_is_that_of_the_selftest(
+    got: list[float], want: list[float], passed: bool
+) -> None:
+    wanted = (Named("y", np.array(want, np.float32)),)
+    assert (judge([np.array(got, np.float32)], wanted).status == PASSED) is passed
+
+
+def test_types_shapes_and_whole_numbers_count() -> None:
+    wanted = (Named("y", np.array([1, 2], np.int64)),)
+    assert judge([np.array([1, 2], np.int64)], wanted) == Outcome(PASSED)
+    for got in (np.array([1, 3], np.int64), np.array([1, 2], np.int32), np.array([[1, 2]])):
+        assert judge([got], wanted).status == FAILED
+
+
+def test_what_fails_on_a_machine_alone() -> None:
+    good, bad = Outcome(PASSED), Outcome(FAILED, "why")
+    columns = (Column("m", "c", "r"), Column(REFERENCE, "c", "r"))
+    rows = {
+        name: Row((), {"m": ours, REFERENCE: theirs})
+        for name, ours, theirs in (("a", bad, good), ("b", bad, bad), ("c", good, bad))
+    }
+    assert beside(Table("d", columns, rows), REFERENCE) == ["m: a: passed by python"]
