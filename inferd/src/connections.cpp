@@ -2,13 +2,22 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 
 namespace inferd {
 namespace {
 
 constexpr timeval kTick{0, 100000};
+constexpr std::string_view kOverflow =
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    "Content-Type: application/json\r\n"
+    "Content-Length: 56\r\n"
+    "Retry-After: 1\r\n"
+    "Connection: close\r\n\r\n"
+    R"({"error":"too many unfinished requests hold the memory"})";
 // Whoever sends without end does not keep the others waiting.
 constexpr int kReadsPerTick = 64;
 
@@ -37,11 +46,15 @@ bool drain(int socket) {
 Connections::Connections(event_base* base, evhttp* http, ConnectionLimits limits)
     : base_(base), limits_(limits) {
     tick_.reset(event_new(base_, -1, EV_PERSIST, on_tick, this));
+    overflow_.reset(event_new(base_, -1, 0, on_overflow, this));
     evhttp_set_bevcb(http, create, this);
 }
 
 Connections::~Connections() {
-    for (const auto& [connection, state] : open_) bufferevent_decref(connection);
+    for (auto& [connection, state] : open_) {
+        evbuffer_remove_cb(bufferevent_get_input(connection), on_input, &state);
+        bufferevent_decref(connection);
+    }
 }
 
 void Connections::guard(evconnlistener* listener) { listener_ = listener; }
@@ -53,7 +66,8 @@ bufferevent* Connections::create(event_base* base, void* context) {
     bufferevent_incref(made);
     // Before it is one of them: until it has its functions, it looks like one that was closed.
     if (self->open_.size() + 1 >= self->limits_.most) self->sweep();
-    self->open_[made] = {Clock::now()};
+    auto& state = self->open_[made] = {self, Clock::now()};
+    evbuffer_add_cb(bufferevent_get_input(made), on_input, &state);
     if (!event_pending(self->tick_.get(), EV_TIMEOUT, nullptr)) {
         event_add(self->tick_.get(), &kTick);
     }
@@ -72,11 +86,45 @@ void Connections::begin(evhttp_request* request) {
     }
 }
 
+void Connections::finish(Open& state) {
+    held_ -= state.held;
+    state.held = 0;
+}
+
+void Connections::on_input(evbuffer*, const evbuffer_cb_info* change, void* context) {
+    auto& state = *static_cast<Open*>(context);
+    auto& self = *state.owner;
+    state.held += change->n_added;
+    self.held_ += change->n_added;
+    // Not here: what has come may be the rest of a request.
+    if (self.held_ > self.limits_.bytes) event_active(self.overflow_.get(), EV_TIMEOUT, 0);
+}
+
+void Connections::on_overflow(evutil_socket_t, short, void* context) {
+    auto& self = *static_cast<Connections*>(context);
+    while (self.held_ > self.limits_.bytes) self.refuse_largest();
+}
+
+void Connections::refuse_largest() {
+    const auto largest = std::max_element(
+        open_.begin(), open_.end(),
+        [](const auto& a, const auto& b) { return a.second.held < b.second.held; });
+    auto& [connection, state] = *largest;
+    finish(state);
+    // The library knows no answer to half a request.
+    ::send(bufferevent_getfd(connection), kOverflow.data(), kOverflow.size(),
+           MSG_DONTWAIT | MSG_NOSIGNAL);
+    bufferevent_trigger_event(connection, BEV_EVENT_READING | BEV_EVENT_EOF, 0);
+    evbuffer* input = bufferevent_get_input(connection);
+    evbuffer_drain(input, evbuffer_get_length(input));
+}
+
 void Connections::end(evhttp_request* request) {
     auto* connection = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
     if (const auto found = open_.find(connection); found != open_.end()) {
         found->second.served = false;
         found->second.since = Clock::now();
+        finish(found->second);
     }
 }
 
@@ -100,6 +148,8 @@ void Connections::sweep() {
     const auto now = Clock::now();
     for (auto at = open_.begin(); at != open_.end();) {
         if (finished(at->first, at->second, now)) {
+            finish(at->second);
+            evbuffer_remove_cb(bufferevent_get_input(at->first), on_input, &at->second);
             bufferevent_decref(at->first);
             at = open_.erase(at);
         } else {

@@ -1,6 +1,8 @@
-// The open connections: how many there may be, how long one may take, and how they end.
+// The open connections: how many there may be, what they may hold, how long one may take, and how
+// they end.
 #pragma once
 
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 
@@ -14,6 +16,7 @@ namespace inferd {
 
 struct ConnectionLimits {
     std::size_t most;
+    std::size_t bytes = 16 << 20;              // of all unfinished requests together
     std::chrono::milliseconds request{30000};  // from one request to the end of the next
     std::chrono::milliseconds linger{2000};    // for what is still sent to a closed connection
 };
@@ -33,20 +36,29 @@ class Connections {
     void begin(evhttp_request* request);
     void end(evhttp_request* request);
 
+    // Most bytes of all unfinished requests together; whoever sent most of them is refused.
+    void hold_at_most(std::size_t bytes) { limits_.bytes = bytes; }
+
     std::size_t size() const { return open_.size(); }
 
   private:
     using Clock = std::chrono::steady_clock;
     struct Open {
+        Connections* owner;
         Clock::time_point since;
+        std::size_t held = 0;   // bytes of the request that is not finished
         bool served = false;    // the server owes it an answer
         bool released = false;  // the library has closed it
     };
 
     static bufferevent* create(event_base* base, void* context);
     static void on_tick(evutil_socket_t, short, void* context);
+    static void on_input(evbuffer*, const evbuffer_cb_info* change, void* context);
+    static void on_overflow(evutil_socket_t, short, void* context);
     void sweep();
     void limit();
+    void finish(Open& state);
+    void refuse_largest();
     // Whether the connection is done and can go.
     bool finished(bufferevent* connection, Open& state, Clock::time_point now) const;
 
@@ -54,7 +66,9 @@ class Connections {
     ConnectionLimits limits_;
     evconnlistener* listener_ = nullptr;
     std::map<bufferevent*, Open> open_;
+    std::size_t held_ = 0;
     Event tick_;
+    Event overflow_;
 };
 
 }  // namespace inferd

@@ -43,7 +43,7 @@ struct Setup {
 constexpr const char* kRequest = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 TEST_CASE("connections are counted while they are open") {
-    Setup setup({8, milliseconds(5000), milliseconds(50)});
+    Setup setup({8, 1 << 20, milliseconds(5000), milliseconds(50)});
     {
         const Client one(setup.port);
         const Client other(setup.port);
@@ -53,7 +53,7 @@ TEST_CASE("connections are counted while they are open") {
 }
 
 TEST_CASE("no more are accepted than may be open, and the next when one goes") {
-    Setup setup({1, milliseconds(5000), milliseconds(50)});
+    Setup setup({1, 1 << 20, milliseconds(5000), milliseconds(50)});
     auto first = std::make_unique<Client>(setup.port);
     CHECK(setup.until([&] { return setup.connections.size() == 1; }));
     Client second(setup.port);
@@ -65,8 +65,38 @@ TEST_CASE("no more are accepted than may be open, and the next when one goes") {
     CHECK(setup.until([&] { return second.heard().starts_with("HTTP/1.1 200"); }));
 }
 
+TEST_CASE("who sent most is refused when unfinished requests hold too many bytes") {
+    Setup setup({8, 100000, milliseconds(5000), milliseconds(200)});
+    const auto begin = [](std::size_t size, std::size_t sent) {
+        return "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(size) +
+               "\r\n\r\n" + std::string(sent, 'x');
+    };
+    const std::string chunk = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nea60\r\n";
+    for (const auto& large : {begin(90000, 60000), chunk + std::string(60000, 'x')}) {
+        Client most(setup.port);
+        Client less(setup.port);
+        most.say(large);
+        less.say(begin(50000, 30000));
+        const auto soon = std::chrono::steady_clock::now() + milliseconds(50);
+        setup.until([&] { return std::chrono::steady_clock::now() > soon; });
+        CHECK(most.heard().empty());
+        less.say(std::string(15000, 'x'));
+        CHECK(setup.until([&] { return most.closed(); }));
+        CHECK(most.heard().starts_with("HTTP/1.1 503 "));
+        CHECK(most.heard().ends_with(
+            "\r\n\r\n{\"error\":\"too many unfinished requests hold the memory\"}"));
+        most.say(std::string(5000, 'x'));
+        less.say(std::string(5000, 'x'));
+        CHECK(setup.until([&] { return less.heard().starts_with("HTTP/1.1 200 "); }));
+        // What is finished or refused holds nothing.
+        less.say(begin(80000, 80000));
+        CHECK(setup.until([&] { return less.heard().find("200 OK", 20) != std::string::npos; }));
+    }
+    CHECK(setup.until([&] { return setup.connections.size() == 0; }));
+}
+
 TEST_CASE("who does not complete a request is closed") {
-    Setup setup({8, milliseconds(200), milliseconds(50)});
+    Setup setup({8, 1 << 20, milliseconds(200), milliseconds(50)});
     Client silent(setup.port);
     Client half(setup.port);
     half.say("GET / HTTP/1.1\r\nHost:");
@@ -75,7 +105,7 @@ TEST_CASE("who does not complete a request is closed") {
 }
 
 TEST_CASE("who waits for the server is not closed") {
-    Setup setup({8, milliseconds(100), milliseconds(50)});
+    Setup setup({8, 1 << 20, milliseconds(100), milliseconds(50)});
     setup.waits = true;
     Client client(setup.port);
     client.say(kRequest);
