@@ -158,14 +158,6 @@ void count_part(const DriftStatistic& statistic, std::vector<std::uint64_t>& cou
     }
 }
 
-// The batch is the free first axis of the inputs, of the same size in all.
-std::size_t samples_of(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs) {
-    for (std::size_t i = 0; i < specs.size() && i < inputs.size(); ++i) {
-        if (specs[i].has_batch()) return static_cast<std::size_t>(inputs[i].shape[0]);
-    }
-    return 1;
-}
-
 std::vector<std::vector<std::uint64_t>> empty_counts(const DriftReference& reference) {
     std::vector<std::vector<std::uint64_t>> counts;
     for (const auto& statistic : reference) counts.emplace_back(statistic.counts.size());
@@ -225,7 +217,7 @@ Drift::Drift(DriftReference reference)
 
 void Drift::observe(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs,
                     const std::vector<Tensor>& outputs) {
-    const auto samples = samples_of(specs, inputs);
+    const auto samples = rows_of(specs, inputs);
     for (std::size_t i = 0; i < reference_.size(); ++i) {
         const auto& statistic = reference_[i];
         const auto& tensor = (statistic.input ? inputs : outputs)[statistic.tensor];

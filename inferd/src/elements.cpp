@@ -8,70 +8,76 @@
 namespace inferd {
 namespace {
 
-template <typename T>
-void store(std::vector<std::byte>& data, T value) {
-    const auto at = data.size();
-    data.resize(at + sizeof(T));
-    std::memcpy(data.data() + at, &value, sizeof(T));
-}
+using Kind = Values::Kind;
 
 template <typename T>
-bool append_integer(std::vector<std::byte>& data, const Json& value) {
-    if (value.is_number_unsigned()) {
-        const auto number = value.get<std::uint64_t>();
-        if (number > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) return false;
-        store(data, static_cast<T>(number));
+bool read_integer(const Values::Value& value, T& result) {
+    if (value.kind == Kind::kUnsigned) {
+        if (value.integer > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) return false;
+        result = static_cast<T>(value.integer);
         return true;
     }
-    if (!value.is_number_integer()) return false;
-    const auto number = value.get<std::int64_t>();
     if constexpr (std::numeric_limits<T>::is_signed) {
-        if (number < static_cast<std::int64_t>(std::numeric_limits<T>::min())) return false;
-        store(data, static_cast<T>(number));
-        return true;
+        result = static_cast<T>(value.negative);
+        return value.kind == Kind::kNegative &&
+               value.negative >= static_cast<std::int64_t>(std::numeric_limits<T>::min());
     }
     return false;
 }
 
-bool append(DType type, std::vector<std::byte>& data, const Json& value) {
-    switch (type) {
-        case DType::kBool:
-            if (!value.is_boolean()) return false;
-            store(data, static_cast<std::uint8_t>(value.get<bool>()));
+bool read_bool(const Values::Value& value, std::uint8_t& result) {
+    result = value.integer != 0 ? 1 : 0;
+    return value.kind == Kind::kBool;
+}
+
+bool read_double(const Values::Value& value, double& result) {
+    switch (value.kind) {
+        case Kind::kUnsigned:
+            result = static_cast<double>(value.integer);
             return true;
-        case DType::kU8:
-            return append_integer<std::uint8_t>(data, value);
-        case DType::kI8:
-            return append_integer<std::int8_t>(data, value);
-        case DType::kU16:
-            return append_integer<std::uint16_t>(data, value);
-        case DType::kI16:
-            return append_integer<std::int16_t>(data, value);
-        case DType::kU32:
-            return append_integer<std::uint32_t>(data, value);
-        case DType::kI32:
-            return append_integer<std::int32_t>(data, value);
-        case DType::kU64:
-            return append_integer<std::uint64_t>(data, value);
-        case DType::kI64:
-            return append_integer<std::int64_t>(data, value);
-        case DType::kText:
-            if (!value.is_string()) return false;
-            append_text(data, value.get_ref<const std::string&>());
+        case Kind::kNegative:
+            result = static_cast<double>(value.negative);
+            return true;
+        case Kind::kReal:
+            result = value.real;
             return true;
         default:
-            break;
+            return false;
     }
-    if (!value.is_number()) return false;
-    const double number = value.get<double>();
-    if (type == DType::kF64) {
-        store(data, number);
-    } else if (std::fabs(number) > static_cast<double>(std::numeric_limits<float>::max())) {
-        return false;
-    } else if (type == DType::kF32) {
-        store(data, static_cast<float>(number));
-    } else {
-        store(data, float_to_half(static_cast<float>(number)));
+}
+
+bool read_float(const Values::Value& value, float& result) {
+    double wide = 0;
+    if (!read_double(value, wide)) return false;
+    result = static_cast<float>(wide);
+    return std::fabs(wide) <= static_cast<double>(std::numeric_limits<float>::max());
+}
+
+bool read_half(const Values::Value& value, std::uint16_t& result) {
+    float wide = 0;
+    if (!read_float(value, wide)) return false;
+    result = float_to_half(wide);
+    return true;
+}
+
+template <typename T>
+bool append_each(std::vector<std::byte>& data, const Values& values,
+                 bool (*read)(const Values::Value&, T&)) {
+    std::size_t at = data.size();
+    data.resize(at + values.items.size() * sizeof(T));
+    for (const auto& value : values.items) {
+        T element{};
+        if (!read(value, element)) return false;
+        std::memcpy(data.data() + at, &element, sizeof element);
+        at += sizeof element;
+    }
+    return true;
+}
+
+bool append_texts(std::vector<std::byte>& data, const Values& values, std::size_t most) {
+    for (const auto& value : values.items) {
+        if (value.kind != Kind::kText || data.size() >= most) return false;
+        append_text(data, values.texts[static_cast<std::size_t>(value.integer)]);
     }
     return true;
 }
@@ -95,11 +101,41 @@ Json number(const Tensor& tensor, std::size_t i) {
 
 }  // namespace
 
-bool append_values(DType type, std::vector<std::byte>& data, const Json& value, std::size_t most) {
-    if (!value.is_array()) return data.size() < most && append(type, data, value);
-    // The depth was limited by the parser.
-    return std::all_of(value.begin(), value.end(),
-                       [&](const Json& item) { return append_values(type, data, item, most); });
+bool append_values(DType type, std::vector<std::byte>& data, const Values& values,
+                   std::size_t most) {
+    if (type == DType::kText) return append_texts(data, values, most);
+    if (data.size() > most || values.items.size() > (most - data.size()) / info(type).size) {
+        return false;
+    }
+    switch (type) {
+        case DType::kBool:
+            return append_each<std::uint8_t>(data, values, read_bool);
+        case DType::kU8:
+            return append_each<std::uint8_t>(data, values, read_integer);
+        case DType::kI8:
+            return append_each<std::int8_t>(data, values, read_integer);
+        case DType::kU16:
+            return append_each<std::uint16_t>(data, values, read_integer);
+        case DType::kI16:
+            return append_each<std::int16_t>(data, values, read_integer);
+        case DType::kU32:
+            return append_each<std::uint32_t>(data, values, read_integer);
+        case DType::kI32:
+            return append_each<std::int32_t>(data, values, read_integer);
+        case DType::kU64:
+            return append_each<std::uint64_t>(data, values, read_integer);
+        case DType::kI64:
+            return append_each<std::int64_t>(data, values, read_integer);
+        case DType::kF16:
+            return append_each<std::uint16_t>(data, values, read_half);
+        case DType::kF32:
+            return append_each<float>(data, values, read_float);
+        case DType::kF64:
+            return append_each<double>(data, values, read_double);
+        case DType::kText:
+            break;
+    }
+    return false;
 }
 
 Json values(const Tensor& tensor) {

@@ -9,9 +9,10 @@
 
 namespace inferd {
 
-// Appends nested or flat JSON values; false for one that the type cannot hold, and when more
-// than `most` bytes would be needed.
-bool append_values(DType type, std::vector<std::byte>& data, const Json& value, std::size_t most);
+// Appends values; false for one that the type cannot hold, and when there would be more than
+// `most` bytes.
+bool append_values(DType type, std::vector<std::byte>& data, const Values& values,
+                   std::size_t most);
 
 // The values as a flat list; text that is not UTF-8 is mended when it is written.
 Json values(const Tensor& tensor);

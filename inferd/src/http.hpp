@@ -36,6 +36,9 @@ class EventFd {
     int fd_;
 };
 
+// A loop that tells the kernel of changes only when it waits, and not of those that it took back.
+Base make_loop();
+
 // A header of the request, empty if it has none.
 std::string_view header_of(evhttp_request* request, const char* name);
 void add_header(evhttp_request* request, const char* name, const std::string& value);

@@ -1,42 +1,78 @@
 #include "json.hpp"
 
-#include <set>
-#include <vector>
+#include <utility>
 
 namespace inferd {
 namespace {
 
-// Looks only at the structure, so that depth and doubled keys are known before values are made.
-class Structure : public nlohmann::json_sax<Json> {
-  public:
-    explicit Structure(int max_depth) : max_depth_(max_depth) {}
+constexpr std::size_t kDataDepth = 3;  // of the objects that have `data`
 
+// Makes the values in the same pass that finds depth and doubled keys.
+class Builder final : public nlohmann::json_sax<Json> {
+  public:
+    // Without `lists` all arrays are values as others are.
+    Builder(int max_depth, std::vector<Values>* lists)
+        : max_depth_(static_cast<std::size_t>(max_depth)), lists_(lists) {}
+
+    Json root;
     std::string problem;
 
-    bool null() override { return true; }
-    bool boolean(bool) override { return true; }
-    bool number_integer(number_integer_t) override { return true; }
-    bool number_unsigned(number_unsigned_t) override { return true; }
-    bool number_float(number_float_t, const string_t&) override { return true; }
-    bool string(string_t&) override { return true; }
-    bool binary(binary_t&) override { return true; }
-
-    bool start_object(std::size_t) override {
-        keys_.emplace_back();
-        return enter();
+    bool null() override { return add(nullptr, Values::Kind::kOther); }
+    bool boolean(bool value) override { return add(value, Values::Kind::kBool, value ? 1 : 0); }
+    bool number_integer(number_integer_t value) override {
+        return add(value, Values::Kind::kNegative, static_cast<std::uint64_t>(value));
     }
-    bool end_object() override {
-        keys_.pop_back();
-        --depth_;
+    bool number_unsigned(number_unsigned_t value) override {
+        return add(value, Values::Kind::kUnsigned, value);
+    }
+    bool number_float(number_float_t value, const string_t&) override {
+        if (!in_list()) return add(value, Values::Kind::kReal);
+        Values::Value item{Values::Kind::kReal, {}};
+        item.real = value;
+        lists_->back().items.push_back(item);
         return true;
     }
-    bool start_array(std::size_t) override { return enter(); }
+    bool string(string_t& value) override {
+        if (!in_list()) return add(std::move(value), Values::Kind::kText);
+        auto& list = lists_->back();
+        list.add(Values::Kind::kText, list.texts.size());
+        list.texts.push_back(std::move(value));
+        return true;
+    }
+    bool binary(binary_t&) override { return false; }
+
+    bool start_object(std::size_t) override {
+        // An object among the values is none of them, but its keys are looked at.
+        if (in_list()) {
+            lists_->back().add(Values::Kind::kOther);
+            stray_ = Json::object();
+            return enter(&stray_);
+        }
+        return enter(place(Json::object()));
+    }
+    bool end_object() override {
+        open_.pop_back();
+        return true;
+    }
+    bool start_array(std::size_t) override {
+        if (in_list()) return enter(nullptr);
+        if (lists_ != nullptr && is_data_ && open_.size() == kDataDepth &&
+            open_.back()->is_object()) {
+            *member_ = Json::binary(Json::binary_t::container_type(), lists_->size());
+            lists_->emplace_back();
+            return enter(nullptr);
+        }
+        return enter(place(Json::array()));
+    }
     bool end_array() override {
-        --depth_;
+        open_.pop_back();
         return true;
     }
     bool key(string_t& name) override {
-        if (keys_.back().insert(name).second) return true;
+        is_data_ = name == "data";
+        const auto [at, added] = open_.back()->get_ref<Json::object_t&>().try_emplace(name);
+        member_ = &at->second;
+        if (added) return true;
         problem = "the key \"" + name + "\" is doubled";
         return false;
     }
@@ -47,25 +83,73 @@ class Structure : public nlohmann::json_sax<Json> {
     }
 
   private:
-    bool enter() {
-        if (++depth_ <= max_depth_) return true;
+    // Whether the array around the parser's place is one of `lists_`.
+    bool in_list() const { return !open_.empty() && open_.back() == nullptr; }
+
+    template <typename T>
+    bool add(T&& value, Values::Kind kind, std::uint64_t integer = 0) {
+        if (in_list()) {
+            lists_->back().add(kind, integer);
+        } else {
+            place(std::forward<T>(value));
+        }
+        return true;
+    }
+
+    Json* place(Json value) {
+        if (open_.empty()) {
+            root = std::move(value);
+            return &root;
+        }
+        if (open_.back()->is_array()) {
+            auto& array = open_.back()->get_ref<Json::array_t&>();
+            return &array.emplace_back(std::move(value));
+        }
+        *member_ = std::move(value);
+        return member_;
+    }
+
+    bool enter(Json* value) {
+        open_.push_back(value);
+        if (open_.size() <= max_depth_) return true;
         problem = "nested deeper than " + std::to_string(max_depth_) + " levels";
         return false;
     }
 
-    int max_depth_;
-    int depth_ = 0;
-    std::vector<std::set<std::string>> keys_;
+    const std::size_t max_depth_;
+    std::vector<Values>* lists_;
+    std::vector<Json*> open_;  // objects and arrays; nothing for those of the last list
+    Json* member_ = nullptr;   // the value of the last key
+    bool is_data_ = false;
+    Json stray_;  // the object in a list that is open now
 };
+
+Status build(Builder& builder, std::string_view text) {
+    if (Json::sax_parse(text, &builder)) return std::nullopt;
+    return Error{"not-json", builder.problem};
+}
 
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, int max_depth) {
-    Structure structure(max_depth);
-    if (!Json::sax_parse(text, &structure)) return Error{"not-json", structure.problem};
-    Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (value.is_discarded()) return Error{"not-json", "not JSON"};
-    return value;
+    Builder builder(max_depth, nullptr);
+    if (auto problem = build(builder, text)) return *problem;
+    return std::move(builder.root);
+}
+
+Result<Document> parse_document(std::string_view text, int max_depth) {
+    Document document;
+    Builder builder(max_depth, &document.lists);
+    if (auto problem = build(builder, text)) return *problem;
+    document.root = std::move(builder.root);
+    return document;
+}
+
+const Values* Document::list(const Json& item) const {
+    const auto data = item.find("data");
+    // Text makes no binary value.
+    if (data == item.end() || !data->is_binary()) return nullptr;
+    return &lists[static_cast<std::size_t>(data->get_binary().subtype())];
 }
 
 std::string dump(const Json& value) {

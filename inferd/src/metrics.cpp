@@ -40,14 +40,6 @@ void single(std::string& text, const std::string& name, const std::string& type,
     line(text, name, "", number(value));
 }
 
-void histograms(std::string& text, const std::string& name, const std::string& help,
-                const std::map<std::string, Histogram>& models) {
-    head(text, name, "histogram", help);
-    for (const auto& [model, histogram] : models) {
-        histogram.write(text, name, label("model", model));
-    }
-}
-
 void write_models(std::string& text, const Models& models) {
     head(text, "inferd_model_info", "gauge", "A loaded model and what runs it; always 1.");
     for (const auto& model : models.all()) {
@@ -86,18 +78,33 @@ void Histogram::write(std::string& text, const std::string& name, const std::str
     line(text, name + "_count", labels, std::to_string(total));
 }
 
-void Metrics::time(const std::string& model, std::chrono::duration<double> waited,
-                   std::chrono::duration<double> ran) {
-    queue_[model].add(waited);
-    if (ran.count() > 0) inference_[model].add(ran);
+void Metrics::answered(const std::string& model, int status, std::chrono::duration<double> waited,
+                       std::chrono::duration<double> ran) {
+    auto& metrics = models_[model];
+    ++metrics.requests[status];
+    if (!metrics.queue) metrics.queue.emplace();
+    metrics.queue->add(waited);
+    if (ran.count() <= 0) return;
+    if (!metrics.inference) metrics.inference.emplace();
+    metrics.inference->add(ran);
+}
+
+void Metrics::write_histograms(std::string& text, const std::string& name, const std::string& help,
+                               std::optional<Histogram> OfModel::*histogram) const {
+    head(text, name, "histogram", help);
+    for (const auto& [model, metrics] : models_) {
+        if (metrics.*histogram) (metrics.*histogram)->write(text, name, label("model", model));
+    }
 }
 
 void Metrics::write_counters(std::string& text) const {
     head(text, "inferd_requests_total", "counter", "Infer requests answered, by HTTP status.");
-    for (const auto& [key, count] : requests_) {
-        line(text, "inferd_requests_total",
-             label("model", key.first) + "," + label("code", std::to_string(key.second)),
-             std::to_string(count));
+    for (const auto& [model, metrics] : models_) {
+        for (const auto& [status, count] : metrics.requests) {
+            line(text, "inferd_requests_total",
+                 label("model", model) + "," + label("code", std::to_string(status)),
+                 std::to_string(count));
+        }
     }
     head(text, "inferd_reloads_total", "counter", "Reloads of the configuration, by their result.");
     for (const auto& [result, count] : reloads_) {
@@ -158,8 +165,10 @@ void Metrics::write_drift(std::string& text, const Models& models) const {
 std::string Metrics::render(const Models& models, const Gauges& gauges) const {
     std::string text;
     write_counters(text);
-    histograms(text, "inferd_queue_seconds", "Time that a request waited for its model.", queue_);
-    histograms(text, "inferd_inference_seconds", "Time that the runtime took.", inference_);
+    write_histograms(text, "inferd_queue_seconds", "Time that a request waited for its model.",
+                     &OfModel::queue);
+    write_histograms(text, "inferd_inference_seconds", "Time that the runtime took.",
+                     &OfModel::inference);
     write_models(text, models);
     write_drift(text, models);
     single(text, "inferd_queue_length", "gauge", "Requests that wait.",

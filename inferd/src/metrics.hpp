@@ -5,8 +5,8 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
-#include <utility>
 
 #include "drift.hpp"
 #include "models.hpp"
@@ -37,9 +37,11 @@ struct Gauges {
 // Belongs to the thread of the event loop.
 class Metrics {
   public:
-    void count(const std::string& model, int status) { ++requests_[{model, status}]; }
-    void time(const std::string& model, std::chrono::duration<double> waited,
-              std::chrono::duration<double> ran);
+    // An infer request that was refused.
+    void count(const std::string& model, int status) { ++models_[model].requests[status]; }
+    // One that waited and, where it came to that, ran.
+    void answered(const std::string& model, int status, std::chrono::duration<double> waited,
+                  std::chrono::duration<double> ran);
     // Takes in what was asked and answered, where the model's bundle has reference histograms.
     void observe(const Model& model, const std::vector<Tensor>& inputs,
                  const std::vector<Tensor>& outputs);
@@ -50,12 +52,18 @@ class Metrics {
     std::string render(const Models& models, const Gauges& gauges) const;
 
   private:
+    struct OfModel {
+        std::map<int, std::uint64_t> requests;  // by their status
+        std::optional<Histogram> queue;
+        std::optional<Histogram> inference;
+    };
+
     void write_counters(std::string& text) const;
+    void write_histograms(std::string& text, const std::string& name, const std::string& help,
+                          std::optional<Histogram> OfModel::*histogram) const;
     void write_drift(std::string& text, const Models& models) const;
 
-    std::map<std::pair<std::string, int>, std::uint64_t> requests_;
-    std::map<std::string, Histogram> queue_;
-    std::map<std::string, Histogram> inference_;
+    std::map<std::string, OfModel> models_;
     std::map<std::string, Drift> drift_;  // by the bundle's digest
     std::map<std::string, std::uint64_t> reloads_ = {{"success", 0}, {"failure", 0}};
     std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();

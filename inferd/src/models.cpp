@@ -59,9 +59,9 @@ Status Models::add(const Config& config, const ModelConfig& entry) {
         return Error{"", name + ": loading took " + std::to_string(after - before) +
                              " bytes, the limit is " + std::to_string(*entry.memory_limit)};
     }
-    models_.push_back(std::unique_ptr<Model>(
-        new Model{std::move(*bundle), *library, std::move(*session), took.count(), entry.device,
-                  entry.allow_fallback, threads}));
+    add(std::unique_ptr<Model>(new Model{std::move(*bundle), *library, std::move(*session),
+                                         took.count(), entry.device, entry.allow_fallback,
+                                         threads}));
     return std::nullopt;
 }
 

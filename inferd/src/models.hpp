@@ -4,11 +4,13 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
 #include "bundle.hpp"
 #include "config.hpp"
+#include "pace.hpp"
 
 namespace inferd {
 
@@ -20,6 +22,7 @@ struct Model {
     std::string device = "cpu";  // what was asked for
     bool allow_fallback = false;
     int threads = 1;  // those that it was given
+    Pace pace = {};   // of the event loop's thread
 
     const char* fallback() const { return allow_fallback ? "allow" : "deny"; }
 };
@@ -32,6 +35,7 @@ class Models {
     // The parts of it: every runtime's library, and one more model.
     Status load_libraries(const Config& config);
     Status add(const Config& config, const ModelConfig& model);
+    void add(std::unique_ptr<Model> model) { models_.push_back(std::move(model)); }
 
     const std::vector<std::unique_ptr<Model>>& all() const { return models_; }
     Model* find(const std::string& name) const;

@@ -73,27 +73,31 @@ class OrtSession_ final : public Session {
           session_(std::move(session)),
           memory_(std::move(memory)),
           inputs_(description.inputs),
-          outputs_(description.outputs) {}
+          outputs_(description.outputs),
+          input_names_(names(inputs_)),
+          output_names_(names(outputs_)) {}
 
     Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
         std::vector<Owned<OrtValue>> values;
+        std::vector<const OrtValue*> in;
+        values.reserve(inputs.size());
+        in.reserve(inputs.size());
         for (const auto& tensor : inputs) {
             auto value = tensor.dtype == DType::kText ? wrap_text(tensor) : wrap(tensor);
             if (!value) return value.error();
+            in.push_back(value->get());
             values.push_back(std::move(*value));
         }
-        std::vector<const OrtValue*> in;
-        for (const auto& value : values) in.push_back(value.get());
         std::vector<OrtValue*> out(outputs_.size(), nullptr);
-        const auto in_names = names(inputs_);
-        const auto out_names = names(outputs_);
         const auto problem =
-            api_.check(api_->Run(session_.get(), nullptr, in_names.data(), in.data(), in.size(),
-                                 out_names.data(), out_names.size(), out.data()));
+            api_.check(api_->Run(session_.get(), nullptr, input_names_.data(), in.data(), in.size(),
+                                 output_names_.data(), output_names_.size(), out.data()));
         std::vector<Owned<OrtValue>> owned;
+        owned.reserve(out.size());
         for (auto* value : out) owned.emplace_back(value, Releaser<OrtValue>{api_->ReleaseValue});
         if (problem) return *problem;
         std::vector<Tensor> results;
+        results.reserve(owned.size());
         for (std::size_t i = 0; i < owned.size(); ++i) {
             auto tensor = unwrap(outputs_[i].name, owned[i].get());
             if (!tensor) return tensor.error();
@@ -270,6 +274,8 @@ class OrtSession_ final : public Session {
     Owned<OrtMemoryInfo> memory_;
     std::vector<TensorSpec> inputs_;
     std::vector<TensorSpec> outputs_;
+    std::vector<const char*> input_names_;
+    std::vector<const char*> output_names_;
 };
 
 class OrtBackend final : public Backend {

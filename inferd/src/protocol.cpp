@@ -18,14 +18,20 @@ using Bytes = std::span<const std::byte>;
 
 Error bad(const std::string& what) { return {"", what}; }
 
+bool is_text(const Json& value, std::string_view text) {
+    return value.is_string() && value.get_ref<const std::string&>() == text;
+}
+
 std::string show(const std::vector<std::int64_t>& shape) { return dump(Json(shape)); }
 
 // The parameters of the request, an input or an output: an object, or nothing.
-Result<Json> parameters_of(const Json& item, const std::string& where) {
-    auto parameters = item.value("parameters", Json::object());
-    if (!parameters.is_object()) return bad(where + ": parameters must be an object");
+Result<const Json*> parameters_of(const Json& item, const std::string& where) {
+    static const Json kNone = Json::object();
+    const auto given = item.find("parameters");
+    const Json* parameters = given == item.end() ? &kNone : &*given;
+    if (!parameters->is_object()) return bad(where + ": parameters must be an object");
     for (const auto* unknown : {"shared_memory_region", "classification", "sequence_id"}) {
-        if (parameters.contains(unknown)) {
+        if (parameters->contains(unknown)) {
             return bad(where + ": " + unknown + " is not supported");
         }
     }
@@ -46,8 +52,8 @@ Result<std::map<std::string, Bytes>> split_binary(const Json& inputs, Bytes rest
         const auto name = item["name"].get<std::string>();
         const auto parameters = parameters_of(item, name);
         if (!parameters) return parameters.error();
-        if (!parameters->contains("binary_data_size")) continue;
-        const auto& size = (*parameters)["binary_data_size"];
+        if (!(*parameters)->contains("binary_data_size")) continue;
+        const auto& size = (**parameters)["binary_data_size"];
         if (!size.is_number_unsigned()) return bad(name + ": binary_data_size must be a size");
         if (size.get<std::uint64_t>() > rest.size()) {
             return bad(name + ": binary_data_size is more than the request has");
@@ -81,10 +87,9 @@ Status read_binary(Tensor& tensor, Bytes bytes, std::size_t count) {
     return std::nullopt;
 }
 
-Status read_values(Tensor& tensor, const Json& data, std::size_t count) {
+Status read_values(Tensor& tensor, const Values& data, std::size_t count) {
     const auto& type = info(tensor.dtype);
     const bool text = tensor.dtype == DType::kText;
-    // Grows with the data: the shape alone is only a claim.
     const std::size_t most = text ? kMaxRequest : count * type.size;
     if (!append_values(tensor.dtype, tensor.data, data, most)) {
         return bad(tensor.name + ": data has a value that is no " + std::string(type.protocol) +
@@ -97,9 +102,11 @@ Status read_values(Tensor& tensor, const Json& data, std::size_t count) {
                std::to_string(count));
 }
 
-Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Bytes* binary) {
+Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Values* listed,
+                          const Bytes* binary) {
     const auto& name = spec.name;
-    if (!item.contains("datatype") || item["datatype"] != std::string(info(spec.dtype).protocol)) {
+    const auto datatype = item.find("datatype");
+    if (datatype == item.end() || !is_text(*datatype, info(spec.dtype).protocol)) {
         return bad(name + ": datatype must be " + std::string(info(spec.dtype).protocol));
     }
     if (!item.contains("shape")) return bad(name + ": shape is missing");
@@ -110,13 +117,12 @@ Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Bytes*
         return bad(name + ": shape " + show(*shape) + " does not fit " + show(spec.shape));
     }
     Tensor tensor{name, spec.dtype, std::move(*shape), {}};
-    const bool listed = item.contains("data");
-    if (binary != nullptr && listed) return bad(name + ": has both data and binary_data_size");
-    if (binary == nullptr && (!listed || !item["data"].is_array())) {
-        return bad(name + ": data must be a list");
+    if (binary != nullptr && item.contains("data")) {
+        return bad(name + ": has both data and binary_data_size");
     }
+    if (binary == nullptr && listed == nullptr) return bad(name + ": data must be a list");
     const auto problem = binary != nullptr ? read_binary(tensor, *binary, *count)
-                                           : read_values(tensor, item["data"], *count);
+                                           : read_values(tensor, *listed, *count);
     if (problem) return *problem;
     return tensor;
 }
@@ -124,7 +130,8 @@ Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Bytes*
 const Json* find_named(const Json& list, const std::string& name) {
     const Json* found = nullptr;
     for (const auto& item : list) {
-        if (item.is_object() && item.value("name", Json()) == name) found = &item;
+        const auto given = item.find("name");
+        if (given != item.end() && is_text(*given, name)) found = &item;
     }
     return found;
 }
@@ -140,8 +147,9 @@ bool same_batch(const std::vector<Tensor>& inputs, const Description& descriptio
     return true;
 }
 
-Status read_inputs(const Json& body, Bytes rest, const Description& description,
+Status read_inputs(const Document& document, Bytes rest, const Description& description,
                    InferRequest& request) {
+    const auto& body = document.root;
     if (!body.contains("inputs") || !body["inputs"].is_array()) {
         return bad("inputs must be a list");
     }
@@ -156,7 +164,8 @@ Status read_inputs(const Json& body, Bytes rest, const Description& description,
         const Json* item = find_named(inputs, spec.name);
         if (item == nullptr) return bad("there is no input " + spec.name);
         const auto part = parts->find(spec.name);
-        auto tensor = read_input(*item, spec, part == parts->end() ? nullptr : &part->second);
+        auto tensor = read_input(*item, spec, document.list(*item),
+                                 part == parts->end() ? nullptr : &part->second);
         if (!tensor) return tensor.error();
         request.inputs.push_back(std::move(*tensor));
     }
@@ -178,8 +187,8 @@ Status read_outputs(const Json& body, const Description& description, InferReque
         const auto parameters = parameters_of(item, text);
         if (!parameters) return parameters.error();
         // Where it is silent, the request's own word is good for all.
-        const bool silent = !parameters->contains("binary_data");
-        const auto flag = read_flag(*parameters, "binary_data", text);
+        const bool silent = !(*parameters)->contains("binary_data");
+        const auto flag = read_flag(**parameters, "binary_data", text);
         if (!flag) return flag.error();
         request.outputs[text] = silent ? request.binary_outputs : *flag;
     }
@@ -189,11 +198,11 @@ Status read_outputs(const Json& body, const Description& description, InferReque
 Status read_parameters(const Json& body, InferRequest& request) {
     const auto parameters = parameters_of(body, "the request");
     if (!parameters) return parameters.error();
-    const auto binary = read_flag(*parameters, "binary_data_output", "the request");
+    const auto binary = read_flag(**parameters, "binary_data_output", "the request");
     if (!binary) return binary.error();
     request.binary_outputs = *binary;
-    if (!parameters->contains("timeout")) return std::nullopt;
-    const auto& timeout = (*parameters)["timeout"];
+    if (!(*parameters)->contains("timeout")) return std::nullopt;
+    const auto& timeout = (**parameters)["timeout"];
     if (!timeout.is_number_unsigned() || timeout.get<std::uint64_t>() > 0xffffffff) {
         return bad("the request: timeout must be a number of microseconds");
     }
@@ -209,8 +218,9 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
     if (json_size.value_or(0) > text.size()) {
         return bad("Inference-Header-Content-Length is more than the request has");
     }
-    const auto body = parse_json(text.substr(0, json_size.value_or(text.size())), 16);
-    if (!body) return bad("the request is " + body.error().message);
+    const auto document = parse_document(text.substr(0, json_size.value_or(text.size())), 16);
+    if (!document) return bad("the request is " + document.error().message);
+    const Json* body = &document->root;
     if (!body->is_object()) return bad("the request must be an object");
     InferRequest request;
     const auto id = body->value("id", Json(""));
@@ -218,7 +228,7 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
     request.id = id.get<std::string>();
     if (auto problem = read_parameters(*body, request)) return *problem;
     const auto rest = std::as_bytes(std::span(text)).subspan(json_size.value_or(text.size()));
-    if (auto problem = read_inputs(*body, rest, description, request)) return *problem;
+    if (auto problem = read_inputs(*document, rest, description, request)) return *problem;
     if (auto problem = read_outputs(*body, description, request)) return *problem;
     return request;
 }

@@ -6,7 +6,7 @@
 
 namespace inferd {
 
-// Runs all checks of a model; see docs/reference/device-contract.md for the report.
+// Runs all checks of a model; docs/reference/device-contract.md has the keys of the report.
 Json selftest_model(Model& model);
 
 // Runs the first golden input `runs` times; times in milliseconds.

@@ -1,6 +1,9 @@
 #include "server.hpp"
 
 #include <event2/listener.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -20,6 +23,7 @@ namespace {
 constexpr int kMaxHeaders = 16 << 10;
 constexpr int kTimeoutSeconds = 10;
 constexpr std::size_t kMargin = 256 << 10;
+constexpr std::size_t kMaxHeld = 16 << 20;  // of unfinished requests, besides the largest one
 
 struct Loaded {
     Config config;
@@ -60,7 +64,7 @@ class Server {
   public:
     Server(const Config& config, std::shared_ptr<Models> models, const ServeOptions& options)
         : options_(options),
-          base_(event_base_new()),
+          base_(make_loop()),
           http_(evhttp_new(base_.get())),
           connections_(base_.get(), http_.get(), {config.connections}),
           service_(config, std::move(models), base_.get(), connections_) {}
@@ -91,6 +95,9 @@ class Server {
                                  evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR())};
         }
         connections_.guard(evhttp_bound_socket_get_listener(socket_));
+        // Accepted connections inherit it; without it an answer could wait for an acknowledgement.
+        const int on = 1;
+        ::setsockopt(evhttp_bound_socket_get_fd(socket_), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         const auto& file = options_.ready_file;
         if (!file.empty() && !(std::ofstream(file) << "ready\n" << std::flush)) {
             return Error{"", "cannot write " + file};
@@ -151,8 +158,9 @@ class Server {
 
     // What is only a little too large is read, and refused with our own words.
     void limit_bodies(const Models& models) {
-        evhttp_set_max_body_size(http_.get(),
-                                 static_cast<ev_ssize_t>(body_limit(models) + kMargin));
+        const auto largest = body_limit(models) + kMargin;
+        evhttp_set_max_body_size(http_.get(), static_cast<ev_ssize_t>(largest));
+        connections_.hold_at_most(kMaxHeld + largest);
     }
 
     void reload() {

@@ -168,6 +168,13 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
         config_.deadline, parsed.timeout.value_or(config_.deadline));
     // The job keeps all models of its time, and their libraries.
     Job job{id, {models_, &model}, std::move(parsed), now, now + limit};
+    const auto rows = rows_of(model.bundle.description.inputs, job.request.inputs);
+    // A session is for one thread at a time.
+    if (model.pace.quick(rows) && worker_.idle(&model)) {
+        const auto done = run_job(job);
+        answer(request, done);
+        return record(done);
+    }
     if (!worker_.submit(std::move(job))) {
         add_header(request, "Retry-After", "1");
         return refuse(request, model, 503, "the queue is full");
@@ -192,28 +199,37 @@ void Service::on_tick(evutil_socket_t, short, void* context) {
 void Service::answer_all() {
     wake_.clear();
     for (const auto& each : worker_.collect()) {
-        const auto& name = each.model->bundle.description.name;
-        metrics_.count(name, each.status);
-        metrics_.time(name, each.waited, each.ran);
-        if (each.status == 500) {
-            log_line("error", "inference failed", {{"model", name}, {"answer", each.answer.body}});
-        }
         const auto found = waiting_.find(each.id);
-        if (found == waiting_.end()) continue;  // the client left
-        evhttp_request* request = found->second;
-        waiting_.erase(found);
-        answer(request, each);
-        if (each.status == 200 && models_->find(name) == each.model.get()) {
-            metrics_.observe(*each.model, each.inputs, each.outputs);
+        if (found != waiting_.end()) {  // else the client left
+            evhttp_request* request = found->second;
+            waiting_.erase(found);
+            evhttp_connection_set_closecb(evhttp_request_get_connection(request), nullptr, nullptr);
+            connections_.end(request);
+            answer(request, each);
         }
+        record(each);
     }
     if (waiting_.empty()) event_del(tick_.get());
     end_if_idle();
 }
 
+void Service::record(const Answer& answer) {
+    auto& model = *answer.model;
+    const auto& description = model.bundle.description;
+    metrics_.answered(description.name, answer.status, answer.waited, answer.ran);
+    if (answer.ran.count() > 0) {
+        model.pace.add(answer.ran, rows_of(description.inputs, answer.inputs));
+    }
+    if (answer.status == 500) {
+        log_line("error", "inference failed",
+                 {{"model", description.name}, {"answer", answer.answer.body}});
+    }
+    if (answer.status == 200 && models_->find(description.name) == &model) {
+        metrics_.observe(model, answer.inputs, answer.outputs);
+    }
+}
+
 void Service::answer(evhttp_request* request, const Answer& answer) {
-    evhttp_connection_set_closecb(evhttp_request_get_connection(request), nullptr, nullptr);
-    connections_.end(request);
     if (!answer.answer.json_size) return send(request, answer.status, answer.answer.body);
     add_header(request, kBinaryHeader, std::to_string(*answer.answer.json_size));
     send(request, answer.status, answer.answer.body, "application/octet-stream");

@@ -1,4 +1,4 @@
-// What is answered at which path; inference runs beside the event loop.
+// What is answered at which path; inference runs beside the event loop, unless it is quick.
 #pragma once
 
 #include <cstddef>
@@ -41,6 +41,7 @@ class Service {
     void refuse(evhttp_request* request, const Model& model, int status,
                 const std::string& message);
     void answer_all();
+    void record(const Answer& answer);
     void answer(evhttp_request* request, const Answer& answer);
     void end_if_idle();
     static void on_wake(evutil_socket_t, short, void* context);

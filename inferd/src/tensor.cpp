@@ -71,6 +71,13 @@ std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape)
     return static_cast<std::size_t>(count);
 }
 
+std::size_t rows_of(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs) {
+    for (std::size_t i = 0; i < specs.size() && i < inputs.size(); ++i) {
+        if (specs[i].has_batch()) return static_cast<std::size_t>(inputs[i].shape[0]);
+    }
+    return 1;
+}
+
 std::optional<std::vector<std::string_view>> split_text(std::span<const std::byte> data) {
     std::vector<std::string_view> elements;
     while (!data.empty()) {

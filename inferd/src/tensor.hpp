@@ -47,6 +47,9 @@ struct Tensor {
 // Product of a shape without free axes; nothing if it is negative or does not fit.
 std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape);
 
+// How many samples the inputs are: the size of their free first axis, else 1.
+std::size_t rows_of(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs);
+
 // The elements of text in its binary form, which it must fill exactly; they point into `data`.
 std::optional<std::vector<std::string_view>> split_text(std::span<const std::byte> data);
 void append_text(std::vector<std::byte>& data, std::string_view element);

@@ -20,7 +20,9 @@ Answer late(Job& job) {
             Clock::now() - job.arrived};
 }
 
-Answer answer(Job& job) {
+}  // namespace
+
+Answer run_job(Job& job) {
     const auto begun = Clock::now();
     if (begun > job.deadline) return late(job);
     auto outputs = job.model->session->run(job.request.inputs);
@@ -40,8 +42,6 @@ Answer answer(Job& job) {
             std::move(job.request.inputs),
             std::move(*outputs)};
 }
-
-}  // namespace
 
 Worker::Worker(std::size_t capacity, std::size_t threads, std::function<void()> wake)
     : capacity_(capacity), wake_(std::move(wake)) {
@@ -99,6 +99,13 @@ std::size_t Worker::waiting() const {
     return jobs_.size();
 }
 
+bool Worker::idle(const Model* model) const {
+    const std::lock_guard lock(mutex_);
+    return !busy_.contains(model) &&
+           std::none_of(jobs_.begin(), jobs_.end(),
+                        [model](const Job& job) { return job.model.get() == model; });
+}
+
 std::optional<Job> Worker::take() {
     const auto found = std::find_if(jobs_.begin(), jobs_.end(), [this](const Job& job) {
         return !busy_.contains(job.model.get());
@@ -121,7 +128,7 @@ void Worker::run() {
             continue;
         }
         lock.unlock();
-        Answer result = answer(*job);
+        Answer result = run_job(*job);
         const Model* model = result.model.get();
         lock.lock();
         busy_.erase(model);

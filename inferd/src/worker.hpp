@@ -41,6 +41,9 @@ struct Answer {
     std::vector<Tensor> outputs = {};
 };
 
+// Runs a job, in the thread that calls; one whose deadline has passed is answered without.
+Answer run_job(Job& job);
+
 class Worker {
   public:
     // Most bytes of tensors that may wait, unless one request alone has more.
@@ -61,6 +64,8 @@ class Worker {
     void expire(Clock::time_point now);
     std::vector<Answer> collect();
     std::size_t waiting() const;
+    // Whether the worker neither runs this model nor will, unless it is given another job.
+    bool idle(const Model* model) const;
 
   private:
     void run();

@@ -6,11 +6,16 @@
 namespace inferd {
 namespace {
 
+Values list(const std::string& text) {
+    auto document = parse_document(R"({"inputs": [{"data": )" + text + "}]}", 8);
+    REQUIRE(document);
+    REQUIRE(document->lists.size() == 1);
+    return document->lists[0];
+}
+
 std::string back_and_forth(DType type, const std::string& text) {
     Tensor tensor{"t", type, {}, {}};
-    const auto json = parse_json(text);
-    REQUIRE(json);
-    if (!append_values(type, tensor.data, *json, 1000)) return "refused";
+    if (!append_values(type, tensor.data, list(text), 1000)) return "refused";
     return dump(values(tensor));
 }
 
@@ -35,13 +40,15 @@ TEST_CASE("what a type cannot hold is refused") {
     CHECK(back_and_forth(DType::kText, "[1]") == "refused");
     CHECK(back_and_forth(DType::kF64, R"(["1"])") == "refused");
     CHECK(back_and_forth(DType::kF64, "[null]") == "refused");
+    CHECK(back_and_forth(DType::kF64, R"([1, {"a": [2]}])") == "refused");
 }
 
 TEST_CASE("no more is taken than there is room for") {
     std::vector<std::byte> data;
-    CHECK(append_values(DType::kF32, data, Json::array({1, 2}), 8));
-    CHECK_FALSE(append_values(DType::kF32, data, Json::array({3}), 8));
+    CHECK(append_values(DType::kF32, data, list("[1, 2]"), 8));
+    CHECK_FALSE(append_values(DType::kF32, data, list("[3]"), 8));
     CHECK(data.size() == 8);
+    CHECK_FALSE(append_values(DType::kText, data, list(R"(["a"])"), 8));
 }
 
 TEST_CASE("bytes hold a number of elements") {

@@ -32,6 +32,54 @@ TEST_CASE("the same key in two objects is not doubled") {
     CHECK(problem("[{\"a\": 1}, {\"a\": 2}]").empty());
 }
 
+TEST_CASE("a document's tensor data stand beside it, without their nesting") {
+    const auto document = parse_document(
+        R"({"inputs": [{"data": [[1, -2], [0.5, true, "a", null]], "x": 1}, {"data": []}]})", 8);
+    REQUIRE(document);
+    const auto& inputs = document->root["inputs"];
+    const auto* first = document->list(inputs[0]);
+    REQUIRE(first != nullptr);
+    using Kind = Values::Kind;
+    const std::vector<Kind> kinds{Kind::kUnsigned, Kind::kNegative, Kind::kReal,
+                                  Kind::kBool,     Kind::kText,     Kind::kOther};
+    REQUIRE(first->items.size() == kinds.size());
+    for (std::size_t i = 0; i < kinds.size(); ++i) CHECK(first->items[i].kind == kinds[i]);
+    CHECK(first->items[0].integer == 1);
+    CHECK(first->items[1].negative == -2);
+    CHECK(first->items[2].real == 0.5);
+    CHECK(first->items[3].integer == 1);
+    CHECK(first->texts == std::vector<std::string>{"a"});
+    CHECK(inputs[0]["x"] == 1);
+    REQUIRE(document->list(inputs[1]) != nullptr);
+    CHECK(document->list(inputs[1])->items.empty());
+}
+
+TEST_CASE("only arrays called data in an object in an array are taken out") {
+    for (const auto* text :
+         {R"({"inputs": [{"data": 5}, [1]]})", R"({"inputs": [{"data": {"data": [1]}}, [[2]]]})",
+          R"({"data": [1, 2]})", R"({"inputs": [{"a": [1], "data": "x"}]})", "[1, [2]]", "{}",
+          "7"}) {
+        CAPTURE(text);
+        const auto document = parse_document(text, 8);
+        REQUIRE(document);
+        CHECK(document->lists.empty());
+        CHECK(document->root == *parse_json(text));
+    }
+}
+
+TEST_CASE("depth and doubled keys count in tensor data too") {
+    const auto problem_of = [](const std::string& data) {
+        const auto document = parse_document(R"({"inputs": [{"data": )" + data + "}]}", 6);
+        return document ? "" : document.error().message;
+    };
+    CHECK(problem_of("[[[1]]]").empty());
+    CHECK(problem_of("[[[[1]]]]") == "nested deeper than 6 levels");
+    CHECK(problem_of(R"([{"a": 1, "a": 2}])") == "the key \"a\" is doubled");
+    CHECK(problem_of(R"([{"a": [1]}, 3])").empty());
+    CHECK(problem_of("[1, 2") == "not JSON at byte 27");
+    CHECK(problem_of(R"([1], "data": [2])") == "the key \"data\" is doubled");
+}
+
 TEST_CASE("text that is not UTF-8 can still be printed") {
     CHECK(dump(Json("a\xff")) == "\"a\xef\xbf\xbd\"");
 }

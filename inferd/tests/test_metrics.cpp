@@ -25,8 +25,7 @@ TEST_CASE("requests by model and status; what never ran has no inference") {
     Metrics metrics;
     metrics.count("a", 200);
     metrics.count("a", 200);
-    metrics.count("a", 504);
-    metrics.time("a", Seconds(1), Seconds(0));
+    metrics.answered("a", 504, Seconds(1), Seconds(0));
     const auto text = metrics.render(Models(), {3, 4});
     CHECK(text.find("inferd_requests_total{model=\"a\",code=\"200\"} 2\n") != std::string::npos);
     CHECK(text.find("inferd_requests_total{model=\"a\",code=\"504\"} 1\n") != std::string::npos);

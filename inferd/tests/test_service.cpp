@@ -1,15 +1,55 @@
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "loop.hpp"
 #include "service.hpp"
 
 namespace inferd {
 namespace {
 
+// A model that takes as long as it is told, gives its input back and notes its thread.
+class Timed final : public Session {
+  public:
+    Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
+        thread = std::this_thread::get_id();
+        std::this_thread::sleep_for(takes);
+        if (fails) return Error{"", "the model broke"};
+        return inputs;
+    }
+    std::string provider() const override { return "Timed"; }
+
+    std::chrono::milliseconds takes{0};
+    bool fails = false;
+    std::thread::id thread;
+};
+
+class NoBackend final : public Backend {
+  public:
+    std::string name() const override { return "none"; }
+    std::string version() const override { return "1"; }
+    Result<std::unique_ptr<Session>> load(const Bundle&, const SessionOptions&) override {
+        return Error{"", "it loads nothing"};
+    }
+};
+
+std::shared_ptr<Models> serve_only(std::unique_ptr<Session> session) {
+    static const NoBackend kBackend;
+    auto models = std::make_shared<Models>();
+    Bundle bundle{};
+    bundle.description.name = "timed";
+    bundle.description.inputs = {{"x", DType::kF32, {-1}}};
+    bundle.description.outputs = bundle.description.inputs;
+    models->add(
+        std::unique_ptr<Model>(new Model{std::move(bundle), &kBackend, std::move(session)}));
+    return models;
+}
+
 struct Setup {
-    explicit Setup(const Config& config = {})
+    explicit Setup(const Config& config = {},
+                   std::shared_ptr<Models> models = std::make_shared<Models>())
         : connections(base.get(), http.get(), {8}),
-          service(config, std::make_shared<Models>(), base.get(), connections) {
+          service(config, std::move(models), base.get(), connections) {
         evhttp_set_gencb(
             http.get(),
             [](evhttp_request* request, void* self) {
@@ -21,16 +61,25 @@ struct Setup {
     ~Setup() { http.reset(); }
 
     // Status and body of the answer to a request.
-    std::string ask(const std::string& line, const std::string& header = "") const {
+    std::string ask(const std::string& line, const std::string& header = "",
+                    const std::string& content = "") const {
         Client client(port);
-        client.say(line + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + header + "\r\n");
+        client.say(line + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + header + "\r\n" +
+                   content);
         run_until(base.get(), [&] { return client.closed(); });
         const auto& text = client.heard();
         const auto body = text.find("\r\n\r\n");
         return body == std::string::npos ? text : text.substr(9, 3) + " " + text.substr(body + 4);
     }
 
-    Base base{event_base_new()};
+    std::string infer(const std::string& data, std::size_t rows) const {
+        const auto body = R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [)" +
+                          std::to_string(rows) + R"(], "data": )" + data + "}]}";
+        return ask("POST /v2/models/timed/infer",
+                   "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
+    }
+
+    Base base{make_loop()};
     Http http{evhttp_new(base.get())};
     Connections connections;
     Service service;
@@ -77,6 +126,52 @@ TEST_CASE("a server that stops takes nothing more, and its loop ends") {
     setup.service.stop();
     CHECK(setup.ask("GET /v2") == R"(503 {"error":"the server is stopping"})");
     CHECK(setup.service.idle());
+}
+
+TEST_CASE("a quick model runs in the thread of the loop once it has been measured") {
+    auto session = std::make_unique<Timed>();
+    auto& timed = *session;
+    const Setup setup({}, serve_only(std::move(session)));
+    const auto here = std::this_thread::get_id();
+    CHECK(setup.infer("[0.5]", 1).starts_with("200 "));
+    CHECK(timed.thread != here);
+    int good = 1;
+    // A busy machine can make a run look slow.
+    for (; good < 100 && timed.thread != here; ++good) {
+        CHECK(setup.infer("[0.5]", 1).find(R"("data":[0.5])") != std::string::npos);
+    }
+    CHECK(timed.thread == here);
+    // Its answers and failures are counted as the others are.
+    timed.fails = true;
+    CHECK(setup.infer("[0.5]", 1) == R"(500 {"error":"the model broke"})");
+    const auto metrics = setup.ask("GET /metrics");
+    for (const auto& line :
+         {"inferd_requests_total{model=\"timed\",code=\"200\"} " + std::to_string(good) + "\n",
+          std::string("inferd_requests_total{model=\"timed\",code=\"500\"} 1\n"),
+          "inferd_inference_seconds_count{model=\"timed\"} " + std::to_string(good + 1) + "\n"}) {
+        CAPTURE(line);
+        CHECK(metrics.find(line) != std::string::npos);
+    }
+}
+
+TEST_CASE("a model that is slow, or becomes so, runs beside the loop") {
+    auto session = std::make_unique<Timed>();
+    auto& timed = *session;
+    const Setup setup({}, serve_only(std::move(session)));
+    const auto here = std::this_thread::get_id();
+    timed.takes = std::chrono::milliseconds(5);
+    for (int i = 0; i < 2; ++i) {
+        CHECK(setup.infer("[1]", 1).starts_with("200 "));
+        CHECK(timed.thread != here);
+    }
+    timed.takes = {};
+    for (int i = 0; i < 100 && timed.thread != here; ++i) setup.infer("[1]", 1);
+    CHECK(timed.thread == here);
+    timed.takes = std::chrono::milliseconds(5);
+    CHECK(setup.infer("[1]", 1).starts_with("200 "));  // nobody could know
+    timed.thread = {};
+    CHECK(setup.infer("[1]", 1).starts_with("200 "));
+    CHECK(timed.thread != here);
 }
 
 TEST_CASE("the largest body is at least what an empty server needs for its errors") {

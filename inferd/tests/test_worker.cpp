@@ -84,6 +84,32 @@ TEST_CASE("the end of the worker waits for what is queued") {
     CHECK(setup.woken == 5);
 }
 
+TEST_CASE("a model is idle before its first job and after its last") {
+    Setup setup;
+    Setup other;
+    Worker worker(8, 1, [&] { ++setup.woken; });
+    CHECK(worker.idle(setup.model.get()));
+    REQUIRE(worker.submit(setup.job(1)));
+    REQUIRE(worker.submit(other.job(2)));  // waits for the only thread
+    CHECK_FALSE(worker.idle(setup.model.get()));
+    CHECK_FALSE(worker.idle(other.model.get()));
+    worker.cancel(2);
+    CHECK(worker.idle(other.model.get()));
+    setup.open.set_value();
+    while (setup.woken < 1) std::this_thread::yield();
+    CHECK(worker.idle(setup.model.get()));
+    other.open.set_value();
+}
+
+TEST_CASE("a job that is too late does not run") {
+    Setup setup;
+    auto job = setup.job(1);
+    job.deadline = Clock::now() - std::chrono::milliseconds(1);
+    const auto answer = run_job(job);  // would wait for ever
+    CHECK(answer.status == 504);
+    CHECK(answer.ran.count() == 0);
+}
+
 TEST_CASE("a model that fails is an answer") {
     Setup setup(true);
     setup.open.set_value();
