@@ -63,6 +63,7 @@ def parity_page(data: Data) -> str:
         layers=rows,
         layers_text=_layers_text(data),
         worst=[rows[number] for number in low],
+        coloured=len(layers) > WORST,
         row_plot=_layer_plot(layers, set(low)) if layers else None,
     )
 
@@ -107,7 +108,7 @@ def tolerance_words(data: Data) -> str:
     largest = max(found["differences"].values())
     return (
         f"the largest difference between {len(found['differences'])} places is {show(largest)}, "
-        f"which gives `atol: {found['atol']:g}` and `rtol: {found['rtol']:g}`; the bundle allows "
+        f"which gives atol {found['atol']:g} and rtol {found['rtol']:g}; the bundle allows "
         f"{ratio} at its largest output"
     )
 

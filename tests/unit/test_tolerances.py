@@ -106,7 +106,7 @@ def test_a_report_says_what_tolerance_the_differences_give() -> None:
     words = " ".join(Reader(parity_page(whole)).words)
     assert (
         "Tolerance by measurement: the largest difference between 2 places is 0.0002, which gives "
-        "`atol: 0.0008` and `rtol: 0.00081`; the bundle allows 19 times as much at its largest "
+        "atol 0.0008 and rtol 0.00081; the bundle allows 19 times as much at its largest "
         "output." in words
     )
     assert "t = max(4 D / S, 1.5e-05)" in words
