@@ -12,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
+from tflite_network import INPUTS, write_network
 
 from imagebuilder.bundle.format import TensorsCheck, TextModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.catalog.bundle_source import load_bundle_source
+from imagebuilder.catalog.optimization import Quantize
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.log import QUIET, Log
 from imagebuilder.models.build import build_bundle
+from imagebuilder.models.data import Split
 from imagebuilder.models.differences import differ
 from imagebuilder.models.layers import NoLayers, layer_errors
 from imagebuilder.models.parity import (
@@ -30,6 +33,7 @@ from imagebuilder.models.parity import (
     parity_data,
 )
 from imagebuilder.models.search import Candidate as Tried
+from imagebuilder.models.steps.tflite import quantize_tflite
 from imagebuilder.report.parity import complete, parity_files
 from imagebuilder.report.parity_page import PARITY
 from imagebuilder.state import Cache, sha256_file
@@ -280,3 +284,17 @@ def test_bundles_without_anything_to_compare() -> None:
         with pytest.raises(UserError) as caught:
             check_comparable(dataclasses.replace(bundle, description=description))
         assert str(caught.value) == message
+
+
+def test_the_layer_that_int8_ruins_is_found_in_a_tensorflow_lite_model(tmp_path: Path) -> None:
+    whole, small = tmp_path / "whole.tflite", tmp_path / "small.tflite"
+    write_network(whole)
+    x = np.random.default_rng(0).normal(size=(16, INPUTS)).astype(np.float32)
+    quantize_tflite(Quantize("static"), whole, small, Split({"x": x}, np.zeros(16)))
+    layers = layer_errors(whole, small, [{"x": x[at : at + 1]} for at in range(4)])
+    found = {layer.tensor: layer for layer in layers}
+    assert list(found) == ["ruinous", "back", "wide", "scores", "y"]
+    # One huge channel is nearly all of the signal there; behind it nothing of the others is left.
+    ratios = {name: layer.sqnr or 0.0 for name, layer in found.items()}
+    assert ratios["ruinous"] > 5
+    assert max(ratios[name] for name in ("back", "wide", "scores")) < 0.1
