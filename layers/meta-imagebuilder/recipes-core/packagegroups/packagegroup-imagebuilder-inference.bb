@@ -6,9 +6,9 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit packagegroup
 
-# nooelint: oelint.vars.dependsordered - what a firmware names stands last
+# Without the layer of a firmware there is nothing to serve.
 RDEPENDS:${PN} = "\
-    firmware-config \
+    ${@'firmware-config' if d.getVar('IMAGEBUILDER_SOURCES') else ''} \
     ${IMAGEBUILDER_MODELS} \
     ${IMAGEBUILDER_RUNTIMES} \
     ${IMAGEBUILDER_SERVERS} \
