@@ -130,9 +130,14 @@ Result<Description> parse_description(std::string_view text) {
     return read_description(*json);
 }
 
-Result<Bundle> open_bundle(const std::string& folder, const std::optional<Trust>& trust) {
+Result<Bundle> open_bundle(const std::string& folder, const std::optional<Trust>& trust,
+                           std::string_view name) {
     auto bundle = read(folder, trust);
     if (!bundle) return located(folder, bundle.error());
+    const auto& found = bundle->description.name;
+    if (!name.empty() && found != name) {
+        return located(folder, {"wrong-model", "it is " + found + ", not " + std::string(name)});
+    }
     for (auto* check : {check_listing, check_contents, check_goldens}) {
         if (auto problem = check(*bundle)) return located(folder, *problem);
     }

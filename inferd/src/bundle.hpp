@@ -61,9 +61,11 @@ struct Trust {
 Result<Description> parse_description(std::string_view text);
 
 // Reads and verifies a whole folder; the message begins with the folder and the code. With `trust`
-// the signature is checked before anything of bundle.json is interpreted.
+// the signature is checked before anything of bundle.json is interpreted; with `name` a bundle of
+// another model is refused, code `wrong-model`.
 Result<Bundle> open_bundle(const std::string& folder,
-                           const std::optional<Trust>& trust = std::nullopt);
+                           const std::optional<Trust>& trust = std::nullopt,
+                           std::string_view name = {});
 
 // What the golden file of a check must hold.
 GoldenSpec golden_spec(const Description& description, const TensorsCheck& check);

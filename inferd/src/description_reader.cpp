@@ -4,6 +4,7 @@
 #include <cmath>
 #include <initializer_list>
 #include <set>
+#include <utility>
 
 namespace inferd {
 namespace {
@@ -46,12 +47,16 @@ class Reader {
         if (!problem) problem = Error{"schema", where + ": " + what};
     }
 
-    void keys(const Json& value, const std::string& where, Keys wanted) {
+    void keys(const Json& value, const std::string& where, Keys wanted, Keys optional = {}) {
         if (!value.is_object()) return fail(where, "must be an object");
         for (const auto& key : wanted) {
             if (!value.contains(key)) return fail(where, "has no " + std::string(key));
         }
-        if (value.size() != wanted.size()) fail(where, "has unknown keys");
+        const auto more = std::count_if(optional.begin(), optional.end(),
+                                        [&](auto key) { return value.contains(key); });
+        if (value.size() != wanted.size() + static_cast<std::size_t>(more)) {
+            fail(where, "has unknown keys");
+        }
     }
 
     std::string text(const Json& value, const std::string& where) {
@@ -227,6 +232,41 @@ void check_model(Reader& reader, const Json& model) {
     }
 }
 
+void read_text_check(Reader& reader, const Json& item) {
+    reader.keys(item, "checks", {"kind", "file", "agreement", "perplexity"});
+    if (reader.problem) return;
+    reader.choice(item["kind"], "checks.kind", {"text"});
+    reader.text(item["file"], "checks.file");
+    for (const auto* key : {"agreement", "perplexity"}) {
+        if (reader.number(item[key], "checks", 1) == 0) reader.fail("checks", "must be above 0");
+    }
+}
+
+// A language model: it is another server's, so that its values are checked and not kept.
+void check_text(Reader& reader, const Json& json) {
+    const auto& text = json["text"];
+    reader.keys(
+        text, "text",
+        {"architecture", "parameters", "context", "cache_bytes", "vocabulary", "tokenizer"});
+    if (reader.problem) return;
+    for (const auto* key : {"architecture", "tokenizer"}) {
+        if (reader.text(text[key], "text").empty()) reader.fail("text", "must not be empty");
+    }
+    for (const auto& [key, most] :
+         {std::pair("parameters", kMaxVersion), std::pair("context", std::uint64_t{kMaxSize}),
+          std::pair("cache_bytes", std::uint64_t{1} << 62),
+          std::pair("vocabulary", std::uint64_t{kMaxSize})}) {
+        if (reader.count(text[key], "text", most) == 0) reader.fail("text", "must be above 0");
+    }
+    reader.choice(json["model"]["format"], "model.format", {"gguf"});
+    for (const auto* key : {"inputs", "outputs"}) {
+        if (json[key] != Json::array()) reader.fail(key, "must be an empty list");
+    }
+    for (const auto& item : reader.list(json["checks"], "checks", 16)) {
+        read_text_check(reader, item);
+    }
+}
+
 std::vector<std::string> named_files(const Json& json) {
     std::vector<std::string> names = {json["model"]["file"].get<std::string>()};
     if (json["labels"].is_string()) names.push_back(json["labels"].get<std::string>());
@@ -266,13 +306,20 @@ Result<Description> read_description(const Json& json) {
     reader.keys(json, "bundle.json",
                 {"format", "name", "version", "task", "license", "model", "inputs", "outputs",
                  "labels", "checks", "accuracy", "resources", "provenance", "files",
-                 "rollback_version", "signature", "drift", "ai_bom"});
+                 "rollback_version", "signature", "drift", "ai_bom"},
+                {"text"});
     if (reader.problem) return *reader.problem;
     if (json["format"] != 1 || !json["format"].is_number_integer()) {
         reader.fail("format", "must be 1");
     }
     check_model(reader, json["model"]);
     if (reader.problem) return *reader.problem;
+    const bool text = json.contains("text");
+    if (text) check_text(reader, json);
+    if (reader.problem) return *reader.problem;
+    const auto tensors = [&](const char* key) {
+        return text ? std::vector<TensorSpec>{} : read_tensors(reader, json[key], key);
+    };
     Description result{reader.text(json["name"], "name"),
                        reader.text(json["version"], "version"),
                        reader.choice(json["task"], "task",
@@ -280,9 +327,9 @@ Result<Description> read_description(const Json& json) {
                                       "generation", "other"}),
                        json["model"]["file"].get<std::string>(),
                        json["model"]["format"].get<std::string>(),
-                       read_tensors(reader, json["inputs"], "inputs"),
-                       read_tensors(reader, json["outputs"], "outputs"),
-                       read_checks(reader, json["checks"]),
+                       tensors("inputs"),
+                       tensors("outputs"),
+                       text ? std::vector<TensorsCheck>{} : read_checks(reader, json["checks"]),
                        read_files(reader, json["files"]),
                        reader.count(json["rollback_version"], "rollback_version", kMaxVersion)};
     if (!is_name(result.name)) reader.fail("name", "is no name");

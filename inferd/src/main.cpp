@@ -1,13 +1,16 @@
 // inferd: the command line.
 
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "apart.hpp"
+#include "bundle.hpp"
 #include "config.hpp"
 #include "json.hpp"
 #include "models.hpp"
@@ -19,6 +22,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kWrongInput = 2;
+constexpr std::uint64_t kMaxMinimum = std::uint64_t{1} << 53;
 
 constexpr const char* kHelp =
     "usage: inferd VERB [OPTIONS]\n"
@@ -27,6 +31,7 @@ constexpr const char* kHelp =
     "  serve      answer the Open Inference Protocol v2 over HTTP\n"
     "  selftest   run the golden samples of every bundle; JSON report, exit code 1 if one fails\n"
     "  bench      time inference on a golden sample; JSON report\n"
+    "  verify     check one bundle, of a language model too: digests, and signature with --key\n"
     "  version    print the version\n"
     "\n"
     "options:\n"
@@ -34,6 +39,10 @@ constexpr const char* kHelp =
     "  --ready-file FILE  serve: a file to write once requests are answered\n"
     "  --runs N           bench: number of runs, by default 50\n"
     "  --apart SECONDS    selftest: each model in a process of its own, for so long at most\n"
+    "  --bundle FOLDER    verify: the bundle\n"
+    "  --name NAME        verify: the model that must be in it\n"
+    "  --key KEY          verify: public key that must have signed it, in base64\n"
+    "  --minimum N        verify: the least rollback_version, with --key\n"
     "\n"
     "SIGHUP reads the configuration and its bundles again, SIGTERM stops.\n"
     "INFERD_LISTEN=ADDRESS:PORT overrides the address of the configuration.\n";
@@ -44,6 +53,10 @@ struct Options {
     std::string ready_file;
     int runs = 50;
     int apart = 0;  // seconds; 0: all models in this process
+    std::string bundle;
+    std::string name;
+    std::optional<Trust> trust;
+    std::optional<std::uint64_t> minimum;
 };
 
 int complain(const std::string& message) {
@@ -51,12 +64,22 @@ int complain(const std::string& message) {
     return kWrongInput;
 }
 
-Status read_number(std::string_view name, std::string_view value, int most, int& number) {
+template <typename Number>
+Status read_number(std::string_view name, std::string_view value, Number least, Number most,
+                   Number& number) {
     const auto [end, failed] = std::from_chars(value.begin(), value.end(), number);
-    if (failed == std::errc() && end == value.end() && number >= 1 && number <= most) {
+    if (failed == std::errc() && end == value.end() && number >= least && number <= most) {
         return std::nullopt;
     }
-    return Error{"", std::string(name) + " needs a number from 1 to " + std::to_string(most)};
+    return Error{"", std::string(name) + " needs a number from " + std::to_string(least) + " to " +
+                         std::to_string(most)};
+}
+
+Status read_key(std::string_view value, Options& options) {
+    const auto key = parse_public_key(value);
+    if (!key) return Error{"", "--key: " + key.error().message};
+    options.trust = Trust{*key};
+    return std::nullopt;
 }
 
 Status read_option(std::string_view name, std::string_view value, Options& options) {
@@ -65,9 +88,17 @@ Status read_option(std::string_view name, std::string_view value, Options& optio
     } else if (name == "--ready-file") {
         options.ready_file = value;
     } else if (name == "--runs") {
-        return read_number(name, value, 1000000, options.runs);
+        return read_number(name, value, 1, 1000000, options.runs);
     } else if (name == "--apart") {
-        return read_number(name, value, 86400, options.apart);
+        return read_number(name, value, 1, 86400, options.apart);
+    } else if (name == "--bundle") {
+        options.bundle = value;
+    } else if (name == "--name") {
+        options.name = value;
+    } else if (name == "--key") {
+        return read_key(value, options);
+    } else if (name == "--minimum") {
+        return read_number(name, value, std::uint64_t{0}, kMaxMinimum, options.minimum.emplace());
     } else {
         return Error{"", "unknown option " + std::string(name) + "; try inferd --help"};
     }
@@ -104,6 +135,17 @@ int report(const Models& models, bool selftest, int runs) {
     return report(list);
 }
 
+int verify(const Options& options) {
+    if (options.bundle.empty()) return complain("verify needs --bundle FOLDER");
+    if (options.minimum && !options.trust) return complain("--minimum needs --key");
+    auto trust = options.trust;
+    if (options.minimum) trust->minimum_version = *options.minimum;
+    const auto bundle = open_bundle(options.bundle, trust, options.name);
+    if (!bundle) return complain(bundle.error().message);
+    std::puts(bundle->digest.c_str());
+    return EXIT_SUCCESS;
+}
+
 int run(const Options& options) {
     const auto config = read_config(options.config);
     if (!config) return complain(config.error().message);
@@ -126,6 +168,7 @@ int run_command(const std::vector<std::string_view>& words) {
     if (!options) return complain(options.error().message);
     const auto& verb = options->verb;
     if (verb == "serve" || verb == "selftest" || verb == "bench") return run(*options);
+    if (verb == "verify") return verify(*options);
     if (verb == "version" || verb == "--version") {
         std::puts(INFERD_VERSION);
         return EXIT_SUCCESS;

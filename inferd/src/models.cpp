@@ -34,12 +34,9 @@ Model* Models::find(const std::string& name) const {
 }
 
 Status Models::add(const Config& config, const ModelConfig& entry) {
-    auto bundle = open_bundle(entry.bundle, config.trust);
+    auto bundle = open_bundle(entry.bundle, config.trust, entry.name);
     if (!bundle) return bundle.error();
     const std::string name = bundle->description.name;
-    if (!entry.name.empty() && name != entry.name) {
-        return Error{"", entry.bundle + ": wrong-model: it is " + name + ", not " + entry.name};
-    }
     if (find(name) != nullptr) return Error{"", entry.bundle + ": " + name + " is loaded already"};
     const auto& format = bundle->description.model_format;
     const auto runtime = runtime_for(format);

@@ -80,6 +80,16 @@ TEST_CASE("a signature is checked before anything is interpreted") {
     CHECK(code(folder.path() / "b", kSignedBy, 0) == "bad-signature");
 }
 
+TEST_CASE("another model is refused, before its files are read") {
+    const TemporaryFolder folder;
+    const auto copy = folder.path() / "b";
+    std::filesystem::copy(fixtures() / "good-language-model", copy);
+    CHECK(open_bundle(copy.string(), std::nullopt, "fixture"));
+    std::filesystem::remove(copy / "model.gguf");
+    CHECK(open_bundle(copy.string(), std::nullopt, "other").error().message ==
+          copy.string() + ": wrong-model: it is fixture, not other");
+}
+
 TEST_CASE("bundle.json over 1 MiB is not read") {
     const TemporaryFolder folder;
     std::ofstream(folder.path() / "bundle.json") << std::string((1 << 20) + 1, ' ');

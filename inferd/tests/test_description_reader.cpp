@@ -57,6 +57,33 @@ TEST_CASE("each value has its bounds, and its own words when it breaks them") {
     CHECK(after("/surprise", 1) == "schema: bundle.json: has unknown keys");
 }
 
+TEST_CASE("a language model has no tensors, and values of its own") {
+    const auto json = parse_json(read_text(fixtures() / "good-language-model" / "bundle.json"));
+    REQUIRE(json);
+    const auto description = read_description(*json);
+    REQUIRE(description);
+    CHECK(description->model_format == "gguf");
+    CHECK(description->inputs.empty());
+    CHECK(description->checks.empty());
+    const auto after_in_text = [&](const std::string& pointer, const Json& value) {
+        auto changed = *json;
+        changed[Json::json_pointer(pointer)] = value;
+        const auto found = read_description(changed);
+        return found ? "good" : found.error().message;
+    };
+    CHECK(after_in_text("/text/context", 2147483647U) == "good");
+    CHECK(after_in_text("/text/context", 2147483648U) ==
+          "text: must be a whole number from 0 to 2147483647");
+    CHECK(after_in_text("/text/vocabulary", 0U) == "text: must be above 0");
+    CHECK(after_in_text("/text/tokenizer", "") == "text: must not be empty");
+    CHECK(after_in_text("/text/magic", 1U) == "text: has unknown keys");
+    CHECK(after_in_text("/model/format", "onnx") == "model.format: is none of the allowed values");
+    CHECK(after_in_text("/outputs", Json::array({1})) == "outputs: must be an empty list");
+    CHECK(after_in_text("/checks/0/kind", "tensors") ==
+          "checks.kind: is none of the allowed values");
+    CHECK(after_in_text("/checks/0/agreement", 0) == "checks: must be above 0");
+}
+
 TEST_CASE("names of files") {
     for (const auto* name : {"a", "model.onnx", "A-b_c.1", "-"}) CHECK(is_file_name(name));
     for (const auto* name : {"", ".", "..", ".a", "a/b", "a b", "\xc3\xa9", "a\n"}) {

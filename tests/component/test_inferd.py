@@ -19,7 +19,8 @@ from imagebuilder.models.steps.ort_format import convert
 
 pytestmark = pytest.mark.inferd
 
-GOOD = sorted(set(FIXTURES.glob("good-*")) - {FIXTURES / "good-tflite"})
+TEXT = FIXTURES / "good-language-model"
+GOOD = sorted(set(FIXTURES.glob("good-*")) - {FIXTURES / "good-tflite", TEXT})
 FLOAT = FIXTURES / "good-float"
 X = [{"name": "x0", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]
 Y = [5.5 / 2 + 5.25 / 4 - 0.0625, 0]
@@ -65,6 +66,57 @@ def test_wrong_words(inferd: Inferd) -> None:
     assert refusal(inferd, "serve", "--config") == "--config needs a value"
     assert refusal(inferd, "bench", "--runs", "0") == "--runs needs a number from 1 to 1000000"
     assert refusal(inferd, "selftest", "--apart", "x") == "--apart needs a number from 1 to 86400"
+    assert refusal(inferd, "verify") == "verify needs --bundle FOLDER"
+    assert refusal(inferd, "verify", "--bundle", TEXT, "--minimum", "1") == "--minimum needs --key"
+    assert refusal(inferd, "verify", "--key", "x") == (
+        "--key: no base64 of a public key of 32 bytes"
+    )
+    assert refusal(inferd, "verify", "--minimum", "-1") == (
+        "--minimum needs a number from 0 to 9007199254740992"
+    )
+
+
+# RFC 8032, section 7.1: the key of the fixture good-signed, and another.
+KEY = "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="
+OTHER = "/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU="
+
+
+def test_verify(inferd: Inferd) -> None:
+    signed = FIXTURES / "good-signed"
+    for words in (
+        [TEXT, "--name", "fixture"],
+        [signed],
+        [signed, "--key", KEY],
+        [signed, "--key", KEY, "--minimum", "3"],
+    ):
+        result = inferd.run("verify", "--bundle", *words)
+        assert (result.returncode, result.stderr) == (0, "")
+        digest = hashlib.sha256((words[0] / "bundle.json").read_bytes()).hexdigest()
+        assert result.stdout == f"sha256:{digest}\n"
+
+
+def test_what_verify_refuses(inferd: Inferd) -> None:
+    def words(folder: Path, *more: str) -> str:
+        said = refusal(inferd, "verify", "--bundle", folder, *more)
+        assert said.startswith(f"{folder}: ")
+        return said.removeprefix(f"{folder}: ")
+
+    signed = FIXTURES / "good-signed"
+    assert words(TEXT, "--name", "x") == "wrong-model: it is fixture, not x"
+    assert words(TEXT, "--key", KEY) == "bad-signature: no regular file bundle.sig"
+    wrong = "wrong-signature: bundle.sig is not this key's, or bundle.json was changed"
+    assert words(signed, "--key", OTHER) == wrong
+    old = "too-old: rollback_version is 3, the least is 4"
+    assert words(signed, "--key", KEY, "--minimum", "4") == old
+    damaged = FIXTURES / "invalid-digest-mismatch-text"
+    assert words(damaged) == "digest-mismatch: model.gguf is another file"
+    truncated = FIXTURES / "invalid-size-mismatch-text"
+    assert words(truncated) == "size-mismatch: model.gguf has 40 bytes, not 64"
+
+
+def test_a_language_model_is_not_served(inferd: Inferd) -> None:
+    said = refusal(inferd, "selftest", "--config", inferd.configure([TEXT]))
+    assert said == "no runtime reads gguf"
 
 
 @pytest.mark.parametrize("bundle", GOOD, ids=lambda p: p.name)
