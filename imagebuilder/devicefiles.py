@@ -35,6 +35,8 @@ def text_config(build: Build) -> str:
         "batch": device.TEXT_BATCH,
         "metrics": int(build.manifest.server.metrics),
         "memory": (model.request.memory_limit or model_memory(model)) + model.target.memory,
+        "verify_key": build.trust.key_text() if build.trust else "",
+        "verify_minimum": build.trust.minimum_version if build.trust else 0,
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

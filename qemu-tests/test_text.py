@@ -1,6 +1,8 @@
 """The language model: its API as unmodified clients use it, and its outputs against the host's."""
 
+import base64
 import json
+import struct
 import time
 
 import httpx
@@ -149,6 +151,53 @@ def test_wrong_requests_are_refused_and_the_server_lives(text_api, host, body):
     assert answer.json()["error"]["message"]
     assert pid(host) == before
     assert text_api.request("GET", "/health").status_code == 200
+
+
+def test_a_grammar_that_nothing_matches(text_api, host):
+    before = pid(host)
+    ask = {"prompt": "x", "n_predict": 4}
+    none = r"root ::= [^\x00-\U0010FFFF]"
+    answer = text_api.request("POST", "/completion", {**ask, "grammar": none})
+    assert answer.status_code == 500
+    assert "grammar" in answer.json()["error"]["message"]
+    # The slot is not left in a state that spoils the next request.
+    assert text_api.ask("/completion", {**ask, "grammar": 'root ::= "ab"'})["content"] == "ab"
+    assert pid(host) == before
+
+
+def gguf(architecture):
+    """A GGUF file (version 3) that has nothing but the name of an architecture."""
+    key, value = (
+        struct.pack("<Q", len(word)) + word for word in (b"general.architecture", architecture)
+    )
+    return struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + key + struct.pack("<I", 8) + value
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        (gguf(b"magic"), "unknown model architecture: 'magic'"),
+        (gguf(b"llama")[:-1], "failed to read key-value pairs"),
+        (b"hello", "invalid magic characters"),
+    ],
+    ids=["unknown architecture", "truncated", "no GGUF file"],
+)
+def test_a_file_that_is_no_model_is_not_loaded(text_api, host, file, why):
+    before = pid(host)
+    path = "/tmp/model.gguf"
+    host.check_output(f"echo {base64.b64encode(file).decode()} | base64 -d > {path}")
+    serve = f"exec llama-server --offline --port 1025 --model {path}"
+    done = host.run(f"su -s /bin/sh llama-server -c '{serve}'; code=$?; rm {path}; exit $code")
+    assert done.rc == 1, done.stderr
+    assert why in done.stderr
+    assert pid(host) == before
+
+
+def test_its_model_is_what_was_sealed(text_api, text_model, host, session):
+    said = host.check_output(
+        f"inferd verify --bundle {device.MODELS_PATH}/{text_model.name} --name {text_model.name}"
+    )
+    assert said == text_model.digest
 
 
 def test_a_client_that_leaves_in_mid_stream(text_api, host):

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.target.qemu import booted
+from imagebuilder import device
+from imagebuilder.target.qemu import TargetFailed, booted
+from imagebuilder.testing import EmulatedTarget, emulated, faults
 from imagebuilder.testing.session import read_session
 from imagebuilder.testing.text_api import TextApi
 
@@ -24,12 +26,20 @@ pytestmark = [pytest.mark.network, pytest.mark.qemu]
 def build_and_test(folder: Path, example: str, machine: str) -> dict[str, str]:
     """Properties of all tests, which must pass."""
     shutil.copy(ROOT / "examples" / example / "firmware.yaml", folder)
-    words = ["test", str(folder / "firmware.yaml"), "--machine", machine]
+    return run_tests(folder, machine)
+
+
+def imagebuilder(*words: str | Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "imagebuilder", *words],
         capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_tests(folder: Path, machine: str) -> dict[str, str]:
+    """Properties of all tests of the firmware in a folder, which must pass."""
+    imagebuilder("test", folder / "firmware.yaml", "--machine", machine)
     (result,) = json.loads((folder / "build" / "results.json").read_text())
     assert result["good"]
     assert result["skipped"] == 0
@@ -59,6 +69,60 @@ def test_the_weights_lie_in_the_image_once(mixed) -> None:
     weights = (session.cache.bundle(model.digest) / "model.gguf").read_bytes()
     middle = len(weights) // 2
     assert artifacts.path("disk").read_bytes().count(weights[middle : middle + 256]) == 1
+
+
+def why_it_is_not_served(target: EmulatedTarget) -> str:
+    """The first line of the failure of a target that must not become ready."""
+    with pytest.raises(TargetFailed) as failure:
+        target.boot()
+    target.close()
+    return str(failure.value).splitlines()[0]
+
+
+def test_a_damaged_model_is_not_served(mixed) -> None:
+    folder, _ = mixed
+    session = read_session(folder / "build" / "qemuarm64" / "session.json")
+    (model,) = (m for m in session.guest.artifacts.models if m.server == "llama-server")
+    weights = session.cache.bundle(model.digest) / "model.gguf"
+    with emulated(session.guest) as target:
+        faults.damage(target, "models-a", weights.read_bytes())
+        assert why_it_is_not_served(target) == (
+            "qemuarm64: llama-server: /models/smollm2-135m-instruct: "
+            "digest-mismatch: model.gguf is another file"
+        )
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="nightly: IMAGEBUILDER_NIGHTLY=1")
+def test_a_model_that_nobody_signed_is_not_served(tmp_path: Path, signing_key: Path) -> None:
+    shutil.copy(ROOT / "examples" / "summarizer" / "firmware.yaml", tmp_path)
+    with (tmp_path / "firmware.yaml").open("a") as stream:
+        stream.write("verify: {key: key.pub}\n")
+    sealed = tmp_path / "sealed"
+    imagebuilder("model", "build", "smollm2-135m-instruct", "--sign", signing_key,
+                 "--output", sealed)  # fmt: skip
+    found = run_tests(tmp_path, "qemuarm64")
+    assert int(found["text.agreement"].split()[0]) >= 80
+    session = read_session(tmp_path / "build" / "qemuarm64" / "session.json")
+    with emulated(session.guest) as target:
+        signature = sealed / "smollm2-135m-instruct" / "bundle.sig"
+        faults.damage(target, "models-a", signature.read_bytes())
+        assert "smollm2-135m-instruct: wrong-signature: " in why_it_is_not_served(target)
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="nightly: IMAGEBUILDER_NIGHTLY=1")
+def test_a_context_that_the_limit_does_not_hold(mixed) -> None:
+    """The build refuses it; a device that is told so nevertheless lives, and says what ended."""
+    folder, _ = mixed
+    session = read_session(folder / "build" / "qemuarm64" / "session.json")
+    with emulated(session.guest) as target:
+        target.boot()
+        config = device.TEXT_CONFIG_PATH
+        target.run(f"sed s/^context=.*/context=8192/ {config} >/run/conf")
+        target.run(f"mount --bind /run/conf {config} && kill $(pidof llama-server)")
+        said = "failed: llama-server: ended before it answered, 3 times"
+        target.wait(lambda: said in target.console.text(), "nothing is said of it", 300)
+        with pytest.raises(TargetFailed, match="ended before it answered, 3 times"):
+            target.run("true")
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="nightly: IMAGEBUILDER_NIGHTLY=1")

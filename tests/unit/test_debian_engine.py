@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from imagebuilder.bundle.format import ModelFile, TextModel
 from imagebuilder.bundle.reader import read_bundle
+from imagebuilder.bundle.signer import Trust
 from imagebuilder.catalog import make_catalog
 from imagebuilder.devicefiles import image_info, json_text, server_config, text_config
 from imagebuilder.engines import locking
@@ -91,7 +92,7 @@ def text_build(tmp_path: Path) -> Build:
     return dataclasses.replace(build, models=(text,))
 
 
-def test_a_language_model_has_its_own_server_and_not_inferd(tmp_path: Path) -> None:
+def test_a_language_model_has_its_own_server_and_inferd_only_verifies_it(tmp_path: Path) -> None:
     build = text_build(tmp_path)
     (foreign,) = (r for r in packages.requests(build) if r.role == "runtime-llamacpp")
     assert (foreign.suite, foreign.closure) == ("sid", False)
@@ -106,11 +107,16 @@ def test_a_language_model_has_its_own_server_and_not_inferd(tmp_path: Path) -> N
     assert (found["libc6"], found["llama.cpp-tools"]) == ("2.43", "0.7")
     assert found["busybox-static"] == "1"
     plan = steps_plan.make_plan(build)
-    assert "server" not in [step.name for step in plan.steps]
+    assert "server" in [step.name for step in plan.steps]
     assert config.serve_scripts(build) == ("serve-text",)
     assert text_config(build) == (
         "model=/models/fixture/model.gguf\nname=fixture\nhost=127.0.0.1\nport=8081\nloopback=1\n"
         "context=2048\nthreads=1\nbatch=128\nmetrics=1\nmemory=114294828\n"
+        "verify_key=\nverify_minimum=0\n"
+    )
+    trusting = dataclasses.replace(build, trust=Trust(bytes(range(32)), 7))
+    assert text_config(trusting).endswith(
+        "verify_key=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\nverify_minimum=7\n"
     )
 
 

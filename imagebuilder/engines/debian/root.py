@@ -68,7 +68,7 @@ def layer_file(path: str) -> str:
 
 
 def root_tree(
-    build: Build, debs: tuple[Path, ...], libraries: dict[str, Path], server: Path | None
+    build: Build, debs: tuple[Path, ...], libraries: dict[str, Path], server: Path
 ) -> Tree:
     """All files of the root: packages, runtime libraries by device path, server, configuration."""
     tree = Tree()
@@ -81,8 +81,7 @@ def root_tree(
     _add_applets(tree)
     for path, library in libraries.items():
         tree.file(path, library.read_bytes(), 0o755)
-    if server is not None:
-        tree.file(device.SERVER_PATH, server.read_bytes(), 0o755)
+    tree.file(device.SERVER_PATH, server.read_bytes(), 0o755)
     _add_configuration(tree, build)
     _add_own_files(tree, build)
     tree.file(device.DIGESTS_PATH, tree.digests())

@@ -91,7 +91,8 @@ def kernel(tools: Tools, work: Work) -> None:
 def root_image(tools: Tools, work: Work) -> None:
     """Put the root together."""
     libraries = _libraries(tools, work)
-    tree = root.root_tree(tools.build, tools.root_packages(), libraries, _server_file(work))
+    server_file = work.inputs["server"] / "inferd"
+    tree = root.root_tree(tools.build, tools.root_packages(), libraries, server_file)
     _check_runtimes(tools.build, tree)
     disk.make_erofs(tools.image_tools(), tree, work.output / "root.img", compress=True)
 
@@ -103,10 +104,6 @@ def _libraries(tools: Tools, work: Work) -> dict[str, Path]:
         for model in tools.build.models
         if model.target.debian is not None and model.target.debian.wheel is not None
     }
-
-
-def _server_file(work: Work) -> Path | None:
-    return work.inputs["server"] / "inferd" if "server" in work.inputs else None
 
 
 def _check_runtimes(build: Build, tree: Tree) -> None:
@@ -214,9 +211,7 @@ def packages(tools: Tools, work: Work) -> None:
     """List what the image holds, with versions, sizes and licences."""
     from imagebuilder.engines.debian.licenses import package_list
 
-    files = _libraries(tools, work)
-    if (server_file := _server_file(work)) is not None:
-        files[device.SERVER_PATH] = server_file
+    files = _libraries(tools, work) | {device.SERVER_PATH: work.inputs["server"] / "inferd"}
     rows = package_list(tools.build, tools.root_packages(), work.inputs["kernel"], files)
     (work.output / "packages.json").write_text(json_text(rows))
 

@@ -11,7 +11,6 @@ from imagebuilder import device
 from imagebuilder.catalog import shipped
 from imagebuilder.crossbuild import compiler_flags, source_digest, toolchain_version
 from imagebuilder.devicefiles import (
-    SERVER,
     TEXT_SERVER,
     image_info,
     server_config,
@@ -37,14 +36,13 @@ def make_plan(build: Build) -> Plan:
     """All steps; a set of packages counts by the digests of its packages."""
     tools = {"image-tools": toolbox_digest(tool_set(build, "image")), "revision": REVISION}
     storage = build.manifest.image.storage
-    inferd = serves(build, SERVER)
     steps = [
-        *([_server(build)] if inferd else []),
+        _server(build),
         Step("kernel", "kernel",
              {**_packages(build, "kernel"), "modules": wanted_modules(build)},
              tools={"revision": REVISION}),
         Step("root", "root", _root_options(build), _own_files(build),
-             ("server",) if inferd else (), tools),
+             ("server",), tools),
         Step("initrd", "initrd", {**_packages(build, "image"), "init": data_file("init"),
              "storage": layer_file(STORAGE), "check-files": script("check-files"),
              "applets": data_file("busybox-applets.txt")}, {}, ("kernel",),
@@ -67,8 +65,9 @@ def make_plan(build: Build) -> Plan:
     listing = {**_root_packages(build), "kernel": _packages(build, "kernel")["packages"],
                "runtimes": _runtimes(build), "dropped": list(DROP),
                "models": {m.request.bundle: m.bundle.digest for m in build.models}}  # fmt: skip
-    listed = ("kernel", "server") if inferd else ("kernel",)
-    steps.append(Step("packages", "packages", listing, {}, listed, {"revision": REVISION}))
+    steps.append(
+        Step("packages", "packages", listing, {}, ("kernel", "server"), {"revision": REVISION})
+    )
     return Plan("debian", tuple(steps))
 
 

@@ -50,4 +50,7 @@ do_install:append() {
     fi
 }
 
+# The program alone, for images where it only verifies bundles for another server.
+PACKAGE_BEFORE_PN = "${PN}-bin"
 FILES:${PN} += "${datadir}/imagebuilder ${libexecdir}/imagebuilder"
+RDEPENDS:${PN} += "${PN}-bin"

@@ -83,3 +83,6 @@ do_install() {
 
 PACKAGES = "${PN}-src ${PN}-dbg llama-server"
 FILES:llama-server += "${bindir}/llama-server ${datadir}/imagebuilder ${libexecdir}/imagebuilder"
+
+# serve-text has it verify the model.
+RDEPENDS:llama-server += "inferd-bin"
