@@ -50,7 +50,7 @@ def inspect_plan(plan: Plan, cache: Cache, project: Path) -> tuple[Status, ...]:
             step,
             prints[step.name],
             cache.step(prints[step.name]).is_dir(),
-            changed_keys(last.get(step.name, {}), keys(step, prints)),
+            changed_keys(last[step.name], keys(step, prints)) if step.name in last else (),
         )
         for step in plan.steps
     )

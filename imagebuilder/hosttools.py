@@ -92,9 +92,10 @@ def fetch_all(packages: PackageSet, archive: Archive) -> tuple[Path, ...]:
     """All packages of a set, four downloads at a time, shown as one piece of work."""
     cache, log = archive.fetcher.cache, archive.fetcher.log
     missing = [p for p in packages.packages if not cache.download(p.sha256).is_file()]
-    quiet = replace(archive, fetcher=replace(archive.fetcher, log=Log(QUIET)))
-    label = f"fetch {len(missing)} packages"
-    with log.task(label, sum(p.size for p in missing)) as task, ThreadPoolExecutor(4) as pool:
-        for package, _ in zip(missing, pool.map(quiet.fetch, missing), strict=True):
-            task.advance(package.size)
+    if missing:
+        quiet = replace(archive, fetcher=replace(archive.fetcher, log=Log(QUIET)))
+        label = f"fetch {len(missing)} packages"
+        with log.task(label, sum(p.size for p in missing)) as task, ThreadPoolExecutor(4) as pool:
+            for package, _ in zip(missing, pool.map(quiet.fetch, missing), strict=True):
+                task.advance(package.size)
     return tuple(cache.download(package.sha256) for package in packages.packages)

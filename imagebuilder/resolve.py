@@ -103,7 +103,13 @@ def engine_problems(choice: Choice) -> Iterator[Problem]:
 def _choose(
     choice: Choice, index: int, request: ModelRequest, bundle: SealedBundle
 ) -> BuildModel | Problem:
-    kind, arch = bundle.description.model.format, choice.machine.arch
+    found = find_runtime(choice, index, bundle.description.model.format)
+    return found if isinstance(found, Problem) else BuildModel(request, bundle, *found)
+
+
+def find_runtime(choice: Choice, index: int, kind: str) -> tuple[Runtime, RuntimeTarget] | Problem:
+    """What runs the manifest's model `index`, a file of this format, on the machine."""
+    request, arch = choice.manifest.models[index], choice.machine.arch
     readers = [runtime for runtime in choice.runtimes if kind in runtime.formats]
     if request.runtime is not None:
         key = ("models", index, "runtime")
@@ -117,7 +123,7 @@ def _choose(
             return choice.manifest.problem(key, f"{request.runtime} does not read {kind}")
     for runtime in readers:
         if target := available(runtime, arch, choice.engine):
-            return BuildModel(request, bundle, runtime, target)
+            return runtime, target
     what = f"no runtime reads {kind} on {arch} with the engine {choice.engine}"
     return choice.manifest.problem(("models", index, "bundle"), what, _where(choice, kind, readers))
 

@@ -57,31 +57,48 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+OTHER_FOLDER = "or name another folder: the cache's is IMAGEBUILDER_CACHE, the artifacts' --output"
+HOST_HINTS = {
+    errno.ENOSPC: f"free some space, {OTHER_FOLDER}",
+    errno.EDQUOT: f"free some space, {OTHER_FOLDER}",
+    errno.EROFS: f"make it writable, {OTHER_FOLDER}",
+    errno.EACCES: f"make it writable, {OTHER_FOLDER}",
+    errno.EPERM: f"make it writable, {OTHER_FOLDER}",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EIO: "look at the disk",
+}
+"""What to do about errors of the host that a user can mend."""
+
+
 @contextlib.contextmanager
 def host_errors(what: str, path: Path | None = None) -> Iterator[None]:
     """Turn a full disk, a read-only folder or a missing permission into a `UserError`.
 
     `path` is named when the error itself names none, as that of a write does.
     """
-    hints = {
-        errno.ENOSPC: "free some space, or name another folder by IMAGEBUILDER_CACHE or --output",
-        errno.EROFS: "name a writable folder by IMAGEBUILDER_CACHE or --output",
-        errno.EACCES: "name a writable folder by IMAGEBUILDER_CACHE or --output",
-        errno.EPERM: "name a writable folder by IMAGEBUILDER_CACHE or --output",
-        errno.ENOTDIR: "a file stands where a folder is needed",
-        errno.EEXIST: "a file stands where a folder is needed",
-    }
     try:
         yield
     except OSError as error:
-        if error.errno not in hints:
+        if error.errno not in HOST_HINTS:
             raise
         # A copy's error names its source first.
         name = error.filename2 or error.filename or path
+        if path is not None and Path(str(name)).name.startswith(TEMPORARY):
+            name = path
         raise UserError(
             f"cannot write {what}{f' {name}' if name else ''}: {os.strerror(error.errno or 0)}",
-            hint=hints[error.errno or 0],
+            hint=HOST_HINTS[error.errno or 0],
         ) from error
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder if there is none; `UserError` if nothing can be written there."""
+    with host_errors("folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 @contextlib.contextmanager

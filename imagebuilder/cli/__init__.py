@@ -26,10 +26,14 @@ COMMANDS = {
     "flash": ("flash", "Write the image to a device."),
     "model": ("model", "Inspect, build and compare models."),
     "inspect": ("inspect", "Show what is in an image or a bundle, or how two differ."),
-    "export": ("export", "Write out the schemas of the file formats."),
+    "export": ("export", "Write out evidence, a mirror or the schemas of the file formats."),
     "doctor": ("doctor", "Show what this host lacks, and the command that mends it."),
     "clean": ("clean", "Remove what was made here."),
 }
+
+
+LOCAL = frozenset({"init", "list", "inspect", "clean", "flash", "schema", "evidence", "compare"})
+"""Commands that never fetch: their `--help` leaves out the options for it."""
 
 
 class Verbs(click.Group):
@@ -43,10 +47,10 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"imagebuilder.cli.{COMMANDS[name][0]}")
         command: click.Command = module.command
-        leaves = command.commands.values() if isinstance(command, click.Group) else [command]
-        for leaf in leaves:
+        leaves = command.commands if isinstance(command, click.Group) else {name: command}
+        for word, leaf in leaves.items():
             if not any(option.name == "offline" for option in leaf.params):
-                leaf.params.extend(shared_options())
+                leaf.params.extend(shared_options(local=word in LOCAL))
         return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:

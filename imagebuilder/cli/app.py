@@ -59,14 +59,22 @@ class App:
         return make_catalog(manifest.search)
 
 
-def shared_options() -> list[click.Option]:
-    """Options that every command takes; they fill the `App`."""
-    return [
-        _flag(["-q", "--quiet"], "level", QUIET, "Show errors and results only."),
-        _flag(["-v", "--verbose"], "level", VERBOSE, "Show also what is reused, and why not."),
+def shared_options(*, local: bool) -> list[click.Option]:
+    """Options that every command takes; they fill the `App`.
+
+    A `local` command, which fetches nothing, takes those of the network without showing them.
+    """
+    network = [
         _flag(["--offline"], "offline", True, "Use only what is in the cache."),
         _value("--mirror", "mirror", "IMAGEBUILDER_DEBIAN_MIRROR", "Debian mirror."),
         _value("--snapshot", "snapshot", "IMAGEBUILDER_DEBIAN_SNAPSHOT", "Dated Debian mirror."),
+    ]
+    for option in network:
+        option.hidden = local
+    return [
+        _flag(["-q", "--quiet"], "level", QUIET, "Show errors and results only."),
+        _flag(["-v", "--verbose"], "level", VERBOSE, "Show also what is reused, and why not."),
+        *network,
     ]
 
 

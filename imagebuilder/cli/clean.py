@@ -12,7 +12,8 @@ from imagebuilder.cli.app import App, manifest_argument
 from imagebuilder.errors import UserError
 from imagebuilder.units import show_size
 
-CACHE_PARTS = ("steps", "models", "bundles", "tools", "downloads", "apt", "logs", "zig")
+CACHE_PARTS = ("steps", "models", "bundles", "tools", "downloads", "apt", "logs", "operators",
+               "zig")  # fmt: skip
 
 
 @click.command()

@@ -19,7 +19,7 @@ def command() -> None:
     """Write out what other programs can use."""
 
 
-@command.command()
+@command.command(short_help="Print the JSON Schema of a file format.")
 @click.argument("name", type=click.Choice(SCHEMAS))
 @click.pass_obj
 def schema(app: App, name: str) -> None:
@@ -27,7 +27,7 @@ def schema(app: App, name: str) -> None:
     app.log.print(json.dumps(read_schema(name), indent=2))
 
 
-@command.command()
+@command.command(short_help="Fetch all that a site without network needs to build.")
 @manifest_argument
 @machine_option
 @locked_option
@@ -55,7 +55,7 @@ def mirror(
     app.log.info(f"{folder}: how to use it is in its README.md")
 
 
-@command.command()
+@command.command(short_help="Pack lock, SBOM, reports and digests of a built image.")
 @manifest_argument
 @machine_option
 @engine_option

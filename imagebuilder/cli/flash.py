@@ -40,7 +40,8 @@ def command(
     asked = ask(app, manifest, machine, engine)
     method = asked.machine.flash
     if method is None:
-        raise UserError(f"{asked.machine.name} is not flashed: its file has no `flash`")
+        what = f"{asked.machine.name} is not flashed: its file has no `flash`"
+        raise UserError(what, hint="`imagebuilder run` boots it in QEMU; --machine names a board")
     artifacts = read_artifacts(output_folder(asked, output))
     commands = flash_commands(method, artifacts, device)
     for words in commands:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from string import Template
 
@@ -70,7 +71,7 @@ def command(app: App, folder: Path, machine: str, models: tuple[str, ...]) -> No
     )
     with new_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    app.log.info(f"wrote {path}; next: imagebuilder test {path}")
+    app.log.info(f"wrote {path}; next: imagebuilder test {shlex.quote(str(path))}")
 
 
 def firmware_name(folder: str) -> str:

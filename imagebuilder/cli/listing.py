@@ -20,7 +20,7 @@ from imagebuilder.units import show_size
 )
 @click.pass_obj
 def command(app: App, kind: str, manifest: Path | None) -> None:
-    """Show all machines, models or runtimes."""
+    """Show all machines, models, runtimes or series."""
     here = Path("firmware.yaml")
     path = manifest or (here if here.is_file() else None)
     catalog = app.catalog(app.manifest(path) if path else None)

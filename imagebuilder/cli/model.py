@@ -33,7 +33,7 @@ def command() -> None:
 command.add_command(report)
 
 
-@command.command()
+@command.command(short_help="Show what a model file or a sealed bundle is made of.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--machine", metavar="NAME", help="Show also what its runtimes lack for the model.")
 @click.pass_obj
@@ -49,7 +49,7 @@ def inspect(app: App, model: Path, machine: str | None) -> None:
     app.log.table(("what", "value"), facts)
 
 
-@command.command()
+@command.command(short_help="Optimize, evaluate and seal models.")
 @click.argument("models", nargs=-1, required=True)
 @click.option(
     "--sign",
@@ -103,7 +103,7 @@ def _score_row(source: BundleSource, bundle: SealedBundle) -> tuple[str, ...]:
     )
 
 
-@command.command("search")
+@command.command("search", short_help="Try all quantizations of models, and show what each costs.")
 @click.argument("models", nargs=-1, required=True)
 @click.pass_obj
 def search_(app: App, models: tuple[str, ...]) -> None:
@@ -137,7 +137,7 @@ def _search_rows(found: Search) -> Iterable[tuple[str, ...]]:
         )
 
 
-@command.command()
+@command.command(short_help="Show how two sealed bundles differ.")
 @click.argument("one", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
 @click.pass_obj

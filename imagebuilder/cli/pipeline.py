@@ -26,7 +26,8 @@ from imagebuilder.lock import Lock, LockUnfit, lock_path, read_lock, write_lock
 from imagebuilder.manifest import Manifest, open_server
 from imagebuilder.models.build import fresh_bundle, locked_bundle, pins
 from imagebuilder.plan import Plan
-from imagebuilder.resolve import Build, Choice, choose_models
+from imagebuilder.resolve import Build, Choice, choose_models, find_runtime
+from imagebuilder.state import make_writable
 from imagebuilder.yamlfile import Key
 
 
@@ -77,7 +78,19 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
         trust = _trust(manifest)
     if problems or found is None:
         raise UserError(*problems)
-    return Asked(manifest, catalog, found, tuple(sources), engine, series, trust)
+    asked = Asked(manifest, catalog, found, tuple(sources), engine, series, trust)
+    if unserved := tuple(_unserved(asked)):
+        raise UserError(*unserved)
+    return asked
+
+
+def _unserved(asked: Asked) -> Iterator[Problem]:
+    """Language models that nothing runs on the machine: known before they are fetched."""
+    for index, source in enumerate(asked.sources):
+        if source.text_checks:
+            runtime = find_runtime(asked.choice, index, "gguf")
+            if isinstance(runtime, Problem):
+                yield runtime
 
 
 @contextmanager
@@ -193,6 +206,7 @@ def build_image(
     """Build the image; a pinned package that has left the archive is renewed unless `locked`."""
     build, archive = decide(app, asked, locked=locked)
     folder = output_folder(asked, output)
+    make_writable(folder)  # before minutes of work, not after them
     try:
         artifacts = _execute(app, build, archive, folder)
     except GoneError as error:

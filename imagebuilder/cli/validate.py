@@ -35,7 +35,7 @@ def command(app: App, manifest: Path, machine: str | None, engine: str) -> None:
         app.log.info(f"{asked.manifest.file.path}: good, and it fits {asked.machine.name}")
     else:
         app.log.info(f"{asked.manifest.file.path}: good; whether the models fit is known after "
-                     "`imagebuilder model build`")  # fmt: skip
+                     "`imagebuilder lock`")  # fmt: skip
 
 
 def _sealed(app: App, asked: Asked) -> list[SealedBundle]:

@@ -4,9 +4,11 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from imagebuilder.bundle.signer import read_file_key
 
 EXIT_INPUT = 2
+FLOAT = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
 
 
 def imagebuilder(folder: Path, *words: object, **environment: str):
@@ -68,6 +71,18 @@ def test_all_mistakes_of_a_manifest_at_once(tmp_path: Path) -> None:
         "  hint: did you mean qemuarm64?\n"
         f"{tmp_path}/firmware.yaml:6:5: models[0].bundle: no model is called 'digitz'\n"
         "  hint: did you mean digits?\n"
+    )
+
+
+def test_a_language_model_that_the_machine_cannot_run(tmp_path: Path) -> None:
+    text = "format: 1\nname: x\nversion: '1'\nmachine: qemuarm\nmodels:\n  - bundle: %s\n"
+    (tmp_path / "firmware.yaml").write_text(text % "smollm2-135m-instruct")
+    done = imagebuilder(tmp_path, "validate")
+    assert done.returncode == EXIT_INPUT
+    assert done.stderr == (
+        f"error: {tmp_path}/firmware.yaml:6:5: models[0].bundle: "
+        "no runtime reads gguf on armv7 with the engine debian\n"
+        "  hint: there is llamacpp on aarch64, llamacpp on x86_64, llamacpp on riscv64\n"
     )
 
 
@@ -129,8 +144,7 @@ def test_signed_models(tmp_path: Path, signing_key: Path) -> None:
     run = partial(imagebuilder, tmp_path, IMAGEBUILDER_CACHE=str(tmp_path / "cache"))
     folder = tmp_path / "models" / "tiny"
     folder.mkdir(parents=True)
-    fixture = Path(__file__).parents[1] / "fixtures" / "bundles" / "good-float"
-    shutil.copy(fixture / "model.onnx", folder)
+    shutil.copy(FLOAT / "model.onnx", folder)
     (folder / "data.py").write_text(RECIPE)
     (folder / "bundle.yaml").write_text(TINY)
     manifest = tmp_path / "firmware.yaml"
@@ -182,3 +196,50 @@ def test_a_broken_model_is_a_located_error(tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(b"")
     done = imagebuilder(tmp_path, "model", "build", folder)
     assert "source: model.onnx: the file is empty" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_as_an_interrupt_does(tmp_path: Path, number: signal.Signals) -> None:
+    folder, cache = tmp_path / "tiny", tmp_path / "cache"
+    folder.mkdir()
+    shutil.copy(FLOAT / "model.onnx", folder)
+    (folder / "data.py").write_text("from pathlib import Path\nimport time\n\n"
+                                    f"Path({str(tmp_path / 'begun')!r}).touch()\n"
+                                    "time.sleep(60)\n")  # fmt: skip
+    (folder / "bundle.yaml").write_text(TINY)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagebuilder", "model", "build", folder],
+        stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "NO_COLOR": "1", "IMAGEBUILDER_CACHE": str(cache)},
+    )  # fmt: skip
+    while not (tmp_path / "begun").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert said.endswith("error: interrupted\n")
+    assert "Traceback" not in said
+    assert not list(cache.rglob(".imagebuilder-*"))
+
+
+def test_what_runs_on_the_terminal_does_not_outlive_a_killed_builder(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = "import sys; from imagebuilder.run import run_here; run_here(sys.argv[1:])"
+    words = ["sh", "-c", 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec sleep 60', str(pid)]
+    process = subprocess.Popen([sys.executable, "-c", code, *words])
+    while not pid.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while running(pid.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(pid.read_text().strip())
+
+
+def running(pid: str) -> bool:
+    """Whether a process exists that is not only waiting to be reaped."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False

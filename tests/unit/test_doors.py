@@ -1,5 +1,6 @@
 """The doors to processes, files and the network."""
 
+import errno
 import functools
 import hashlib
 import http.server
@@ -17,7 +18,14 @@ from imagebuilder.errors import BuildError, UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.log import QUIET, Log
 from imagebuilder.run import CommandFailed, run
-from imagebuilder.state import Cache, new_file, new_folder, write_if_changed
+from imagebuilder.state import (
+    Cache,
+    host_errors,
+    make_writable,
+    new_file,
+    new_folder,
+    write_if_changed,
+)
 from imagebuilder.units import parse_size, show_size
 
 
@@ -144,6 +152,21 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="a file stands where a folder is needed"):
         write_if_changed(tmp_path / "file" / "x", b"")
+    with pytest.raises(UserError, match="a file stands where a folder is needed"):
+        make_writable(tmp_path / "file")
+    make_writable(tmp_path / "new" / "folder")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+def test_a_forbidden_folder_is_told_by_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    error = PermissionError(errno.EACCES, "no", str(tmp_path / ".imagebuilder-x1y2"))
+    with pytest.raises(UserError) as raised, host_errors("file", tmp_path / "firmware.lock"):
+        raise error
+    assert str(raised.value) == (
+        f"cannot write file {tmp_path}/firmware.lock: Permission denied\n"
+        "  hint: make it writable, or name another folder: the cache's is IMAGEBUILDER_CACHE, the "
+        "artifacts' --output"
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

@@ -53,6 +53,8 @@ def test_it_says_which_key_changed(tmp_path: Path, fetcher: Fetcher) -> None:
     execute(plan(), ACTIONS, fetcher, tmp_path)
     changed = [s.changed for s in inspect_plan(plan("x"), fetcher.cache, tmp_path)]
     assert changed == [("options.text",), ("after.first",)]
+    nowhere = inspect_plan(plan("x"), fetcher.cache, tmp_path / "other")
+    assert [s.changed for s in nowhere] == [(), ()]
     new_tool = dataclasses.replace(plan().steps[0], tools={"tool": "2"})
     newer = Plan("test", (new_tool, plan().steps[1]))
     assert inspect_plan(newer, fetcher.cache, tmp_path)[0].changed == ("tools.tool",)
