@@ -5,7 +5,7 @@
 namespace inferd {
 namespace {
 
-constexpr std::size_t kDataDepth = 3;  // of the objects that have `data`
+constexpr std::size_t kDataDepth = 3;  // of an object that has `data`
 
 // Makes the values in the same pass that finds depth and doubled keys.
 class Builder final : public nlohmann::json_sax<Json> {
@@ -56,8 +56,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     }
     bool start_array(std::size_t) override {
         if (in_list()) return enter(nullptr);
-        if (lists_ != nullptr && is_data_ && open_.size() == kDataDepth &&
-            open_.back()->is_object()) {
+        if (lists_ != nullptr && at_data()) {
             *member_ = Json::binary(Json::binary_t::container_type(), lists_->size());
             lists_->emplace_back();
             return enter(nullptr);
@@ -85,6 +84,11 @@ class Builder final : public nlohmann::json_sax<Json> {
   private:
     // Whether the array around the parser's place is one of `lists_`.
     bool in_list() const { return !open_.empty() && open_.back() == nullptr; }
+
+    bool at_data() const {
+        return is_data_ && open_.size() == kDataDepth && open_[0]->is_object() &&
+               open_[1]->is_array() && open_[2]->is_object();
+    }
 
     template <typename T>
     bool add(T&& value, Values::Kind kind, std::uint64_t integer = 0) {

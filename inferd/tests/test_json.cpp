@@ -57,8 +57,8 @@ TEST_CASE("a document's tensor data stand beside it, without their nesting") {
 TEST_CASE("only arrays called data in an object in an array are taken out") {
     for (const auto* text :
          {R"({"inputs": [{"data": 5}, [1]]})", R"({"inputs": [{"data": {"data": [1]}}, [[2]]]})",
-          R"({"data": [1, 2]})", R"({"inputs": [{"a": [1], "data": "x"}]})", "[1, [2]]", "{}",
-          "7"}) {
+          R"({"data": [1, 2]})", R"({"inputs": [{"a": [1], "data": "x"}]})", R"([[{"data": [1]}]])",
+          R"({"a": {"b": {"data": [1]}}})", "[1, [2]]", "{}", "7"}) {
         CAPTURE(text);
         const auto document = parse_document(text, 8);
         REQUIRE(document);

@@ -106,7 +106,8 @@ def heard(output: dict[str, Any], like: Named) -> np.ndarray:
 
 def finite(case: Case) -> bool:
     """JSON has no infinity; such tensors travel as bytes."""
-    arrays = [i.array for i in case.inputs if i.array.dtype.kind == "f"]
+    items = (*case.inputs, *case.outputs)
+    arrays = [item.array for item in items if item.array.dtype.kind == "f"]
     return all(np.isfinite(array).all() for array in arrays)
 
 
