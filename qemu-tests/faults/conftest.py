@@ -1,7 +1,5 @@
 """What all faults have in common: a device that is well, and has what it acknowledged."""
 
-import dataclasses
-
 import pytest
 
 from imagebuilder import device
@@ -18,8 +16,7 @@ def well(inferd, bundles):
 
     def check():
         for name in names:
-            found = Goldens.read(bundles[name])
-            few = dataclasses.replace(found, inputs=found.inputs[:2], outputs=found.outputs[:2])
+            few = Goldens.read(bundles[name]).first(2)
             parity = few.compare(few.ask(inferd))
             assert parity.within, (name, parity)
 
