@@ -84,6 +84,26 @@ def test_unfit_data(tmp_path: Path, inputs: str, labels: str, message: str) -> N
     assert split_error(tmp_path, inputs, labels) == message
 
 
+def test_unfit_data_has_a_place(tmp_path: Path) -> None:
+    made = source(tmp_path, "def load(split, sources):\n    return {}, None\n")
+    with pytest.raises(UserError) as caught:
+        load_split(made, "test", ("data", "evaluation"), {})
+    assert str(caught.value) == (
+        f"{made.file.path}:9:25: data.evaluation: the split 'test' must give the inputs x"
+    )
+
+
+def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
+    folder = source(tmp_path).folder
+    (folder / "data.py").unlink()
+    with pytest.raises(UserError) as caught:
+        load_bundle_source(folder / "bundle.yaml")
+    assert str(caught.value) == (
+        f"{folder}/bundle.yaml:9:8: data.recipe: data.py: no such file\n"
+        f"  hint: looked for {folder}/data.py"
+    )
+
+
 def test_a_recipe_that_fails(tmp_path: Path) -> None:
     made = source(tmp_path, "def load(split, sources):\n    return sources['x']\n")
     with pytest.raises(BuildError, match=r"load\('test'\) failed: 'x'"):
@@ -320,6 +340,12 @@ def load_with(tmp_path: Path, old: str, new: str) -> list[str]:
         ("code: MIT", "code: ' '", ['5:11: license.code: " " is empty']),
         ("weights: MIT", "weights: ''", ['5:22: license.weights: "" is empty']),
         ("min: 90, ", "", ["10:1: accuracy: top1 needs `min`"]),
+        ("data: {recipe: data.py, evaluation: test}\n", "",
+         ["1:1: the key `data` is missing"]),
+        (", evaluation: test", "", ["9:1: data: the key `evaluation` is missing"]),
+        ("evaluation: test", "evaluation: test, calibration: test",
+         ["9:43: data.calibration: calibration and evaluation must not be the same split"]),
+        ("license: {code: MIT, weights: MIT}\n", "", ["1:1: the key `license` is missing"]),
         ("accuracy:", "optimize: [{quantize: auto}]\naccuracy:", [
             "10:13: optimize[0].quantize: the search for a quantization needs `data.calibration`"]),
         ("accuracy:", "optimize: [{quantize: dynamic}, {quantize: dynamic}]\naccuracy:",

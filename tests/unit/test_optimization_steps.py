@@ -7,12 +7,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from imagebuilder.catalog.bundle_source import TensorSpec
+from imagebuilder.catalog.bundle_source import TensorSpec, load_bundle_source
 from imagebuilder.catalog.optimization import Quantize
 from imagebuilder.models.data import Split, whole_inputs
+from imagebuilder.models.evaluate import measure
+from imagebuilder.models.formats import model_format
 from imagebuilder.models.runner import Runner
 from imagebuilder.models.steps.dynamic_int8 import quantize_dynamic
 from imagebuilder.models.steps.half import halve_weights
+from imagebuilder.models.steps.ort_format import convert, required_operators
 from imagebuilder.models.steps.prune import prune
 from imagebuilder.models.steps.shapes import fix_shapes
 from imagebuilder.models.steps.simplify import simplify
@@ -195,3 +198,70 @@ def test_a_weight_that_two_nodes_share_is_loaded_with_exact_products(tmp_path: P
     samples = Split({"x": inputs}, np.zeros(40, np.int64))
     quantize_static(Quantize("static"), model, tmp_path / "out.onnx", samples)
     assert 0 < error(model, tmp_path / "out.onnx", samples) < 0.2
+
+
+def input_scale(path: Path) -> float:
+    """The scale of the QuantizeLinear that reads the model's input."""
+    graph = onnx.load(path).graph
+    (node,) = [n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "x"]
+    (scale,) = [t for t in graph.initializer if t.name == node.input[1]]
+    return float(numpy_helper.to_array(scale))
+
+
+def test_calibration_methods_and_an_outlier(
+    model: Path, samples: Split, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One of 1,280 values is far outside, and the share of percentile leaves little of it out."""
+    samples.inputs["x"][-1, 0] = 1000
+    scales = {}
+    for method in ("minmax", "percentile", "entropy"):
+        path = tmp_path / f"{method}.onnx"
+        quantize_static(Quantize("static", calibration=method), model, path, samples)
+        scales[method] = input_scale(path)
+    assert scales["minmax"] == pytest.approx(1000 / 255, rel=0.02)
+    # Its share, 99.999 %, reaches into the last bin of so few values.
+    assert 0.99 * scales["minmax"] < scales["percentile"] < scales["minmax"]
+    # With as many bins as steps, which is ONNX Runtime's default, nothing can be cut off.
+    assert scales["entropy"] == pytest.approx(scales["minmax"])
+    assert capfd.readouterr().out == ""
+
+
+def test_conversion_to_the_ort_format(model: Path, samples: Split, tmp_path: Path) -> None:
+    quantize_static(Quantize("static"), model, tmp_path / "int8.onnx", samples)
+    for source in (model, tmp_path / "int8.onnx"):
+        target = tmp_path / "out.ort"
+        convert(source, target)
+        assert model_format(target) == "ort"
+        assert error(source, target, samples) < 1e-6
+    assert any("MatMul" in line for line in required_operators(target))
+
+
+def test_steps_in_order_end_in_a_sealed_form(tmp_path: Path, model: Path) -> None:
+    """`measure` on a bundle that is quantized and then converted."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "bundle.yaml").write_text(
+        "format: 1\nname: tiny\nversion: '1'\ntask: classification\n"
+        "license: {code: MIT, weights: MIT}\nsource: {path: model.onnx}\n"
+        "inputs: [{name: x, dtype: float32, shape: [-1, 32]}]\n"
+        "outputs: [{name: y, dtype: float32, shape: [-1, 4]}]\n"
+        "data: {recipe: data.py, calibration: few, evaluation: test}\n"
+        "optimize: [simplify, {prune: 0.1}, {quantize: static, per_channel: true}, ort-format]\n"
+        "accuracy: {metric: agreement, min: 80}\nchecks: [{kind: tensors}]\n"
+    )
+    (folder / "data.py").write_text(
+        "import numpy as np\n"
+        "def load(split, sources):\n"
+        "    chance = np.random.default_rng(split == 'few')\n"
+        "    return {'x': chance.normal(size=(100, 32)).astype(np.float32)}, None\n"
+    )
+    (folder / "model.onnx").write_bytes(model.read_bytes())
+    source = load_bundle_source(folder / "bundle.yaml")
+    made, split, _ = measure(source, folder / "model.onnx", {}, tmp_path)
+    assert made.quantization == (
+        "simplify, prune 0.1, int8 static all operators per_channel, ort-format"
+    )
+    assert model_format(made.path) == "ort"
+    assert made.report["pruned"]["zeros"] == 204 + 25  # a tenth of each
+    assert made.report["required_operators"] == required_operators(made.path)
+    assert len(split) == 100

@@ -83,6 +83,30 @@ def test_a_model_that_does_not_fit_the_memory(tmp_path: Path) -> None:
     )
 
 
+def large(size: int) -> SealedBundle:
+    """A bundle whose model's file and weights have `size` bytes."""
+    found = needing(size).description
+    entry = dataclasses.replace(found.files[found.model.file], size=size)
+    description = dataclasses.replace(found, files={found.model.file: entry})
+    return dataclasses.replace(bundle(), description=description)
+
+
+@pytest.mark.parametrize("engine", ["debian", "yocto"])
+def test_budgets_are_the_same_for_both_engines(tmp_path: Path, engine: str) -> None:
+    """Model, runtime and activations against memory, files against storage, all at once."""
+    what = choice(tmp_path, "qemuarm64", "image: {storage: {models: 100MiB, data: 32MiB}}\n")
+    machine = dataclasses.replace(what.machine, storage_size=512 << 20)
+    what = dataclasses.replace(what, machine=machine, engine=engine)
+    assert errors(tmp_path, what, large(500 << 20)) == (
+        "firmware.yaml:5:1: models: needs 612.0 MiB of memory, qemuarm64 has 512.0 MiB\n"
+        "  hint: system 64.0 MiB, onnxruntime 48.0 MiB, fixture 500.0 MiB\n"
+        "firmware.yaml:5:1: models: needs 606.0 MiB of storage, qemuarm64 has 512.0 MiB\n"
+        "  hint: system 48.0 MiB, onnxruntime 26.0 MiB, fixture 500.0 MiB, data 32.0 MiB\n"
+        "firmware.yaml:7:19: image.storage.models: the models have 500.0 MiB, "
+        "the partition has 100.0 MiB"
+    )
+
+
 def test_limits_and_devices(tmp_path: Path) -> None:
     extra = "    limits: {memory: 10B}\n    device: npu\n"
     assert errors(tmp_path, choice(tmp_path, extra=extra), bundle()) == (

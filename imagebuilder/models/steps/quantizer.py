@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from typing import Any
 
@@ -20,9 +22,10 @@ def common_options(step: Quantize) -> dict[str, Any]:
 
 
 def silent(function: Any, *arguments: Any, **options: Any) -> None:
-    """Call without the advice that the quantizer logs for interactive users."""
+    """Call without the advice that the quantizer logs and prints for interactive users."""
     logging.disable(logging.WARNING)
     try:
-        function(*arguments, **options)
+        with contextlib.redirect_stdout(io.StringIO()):
+            function(*arguments, **options)
     finally:
         logging.disable(logging.NOTSET)
