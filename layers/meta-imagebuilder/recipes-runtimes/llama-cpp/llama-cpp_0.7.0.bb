@@ -28,13 +28,14 @@ PACKAGECONFIG ??= ""
 PACKAGECONFIG[openmp] = "-DGGML_OPENMP=ON,-DGGML_OPENMP=OFF"
 PACKAGECONFIG[openssl] = "-DLLAMA_OPENSSL=ON,-DLLAMA_OPENSSL=OFF,openssl"
 
-# The number and commit are given so that nothing asks git; without a user interface nothing is
-# downloaded while building.
+# The number and commit are given, and ggml is kept from asking git, so that the same source gives
+# the same program; without a user interface nothing is downloaded while building.
 EXTRA_OECMAKE = "\
     -DBUILD_SHARED_LIBS=OFF \
     -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
     -DGGML_CCACHE=OFF \
     -DGGML_NATIVE=OFF \
+    -DGIT_EXE=OFF \
     -DLLAMA_BUILD_COMMIT=${@d.getVar('SRCREV')[:7]} \
     -DLLAMA_BUILD_EXAMPLES=OFF \
     -DLLAMA_BUILD_NUMBER=0 \
