@@ -23,6 +23,7 @@ from imagebuilder.report import (
     MachineResult,
     merge_junit,
     summary_rows,
+    times_note,
     write_json,
 )
 from imagebuilder.report.page import write_pages
@@ -34,9 +35,6 @@ boot_option = click.option(
     "--boot", type=click.Choice(("direct", "disk")), default="direct", show_default=True,
     help="Let QEMU load the kernel, or the firmware boot the disk.",
 )  # fmt: skip
-
-
-EMULATED = "Times are emulated: they compare builds, they are not a board's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +195,9 @@ def _report(
         if result.error:
             app.log.print(f"{result.machine}: {result.error}")
     first = results[0]
-    note = EMULATED if first.target == "QEMU" else f"Times are those of {first.target}."
     app.log.print(
         f"engine {first.engine}, variant {first.variant}, {first.target}; reports: {junit}, "
-        f"{folder / 'report.html'}\n{note}"
+        f"{folder / 'report.html'}\n{times_note(results)}"
     )
 
 

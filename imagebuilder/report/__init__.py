@@ -164,5 +164,14 @@ def summary_rows(results: Sequence[MachineResult]) -> list[tuple[str, ...]]:
 
 SUMMARY_HEADER = (
     "machine", "model", "status", "tests", "max abs off golden", "same top-1", "boot to ready",
-    "inference, emulated",
+    "inference",
 )  # fmt: skip
+
+EMULATED = ("Times are emulated: they compare builds on one host, they are not a board's. "
+            "Instructions are counted by QEMU and do not depend on the host.")  # fmt: skip
+
+
+def times_note(results: Sequence[MachineResult]) -> str:
+    """What the times of these results are: a board's, or those of an emulator."""
+    boards = sorted({result.target for result in results} - {"QEMU"})
+    return f"Times are those of {', '.join(boards)}." if boards else EMULATED

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.device import FAILED, MARKER
-from imagebuilder.report import SUMMARY_HEADER, MachineResult, summary_rows
+from imagebuilder.report import SUMMARY_HEADER, MachineResult, summary_rows, times_note
 from imagebuilder.report.baseline import change_rows, show_figure
 from imagebuilder.state import write_if_changed
 from imagebuilder.target.console import ESCAPES, PANIC
 from imagebuilder.templates import render
 
-NOTE = ("Times are emulated: they compare builds on one host, they are not a board's. "
-        "Instructions are counted by QEMU and do not depend on the host.")  # fmt: skip
 LINES = 200
 """Lines of the console on the page."""
 LINE = 500
@@ -43,8 +41,14 @@ class Section:
 def write_pages(tested: Sequence[tuple[MachineResult, Path]], title: str, folder: Path) -> None:
     """Write `report.html` and `report.md`; each result comes with the folder of its console."""
     sections = [make_section(result, place / "console.log") for result, place in tested]
-    rows = summary_rows([result for result, _ in tested])
-    values = {"title": title, "note": NOTE, "header": SUMMARY_HEADER, "sections": sections}
+    results = [result for result, _ in tested]
+    rows = summary_rows(results)
+    values = {
+        "title": title,
+        "note": times_note(results),
+        "header": SUMMARY_HEADER,
+        "sections": sections,
+    }
     page = render("report/page.html", rows=rows, **values)
     write_if_changed(folder / "report.html", page.encode())
     escaped = [tuple(cell.translate(MARKUP) for cell in row) for row in rows]

@@ -1,5 +1,6 @@
 """The HTML page and the Markdown: what they show, and that a guest's text is no markup."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -73,3 +74,18 @@ def test_markdown_for_a_pull_request(tmp_path: Path) -> None:
     assert "- worse: m.inference: 100 → 102 (+2.00 %)" in lines
     assert "| m.inference | 100 | 102 | +2.00 % | worse |" in lines
     assert not any("<b>" in line for line in lines[head : head + 4])
+
+
+def test_a_boards_times_are_not_called_emulated(tmp_path: Path) -> None:
+    tested = results(tmp_path)
+    write_pages(tested, "bell", tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "Times are emulated" in text.replace("&#39;", "'")
+        assert "Times are those of" not in text
+    board = [(replace(result, target="ssh://root@x:22"), place) for result, place in tested]
+    write_pages(board, "bell", tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "Times are those of ssh://root@x:22." in text
+        assert "emulated" not in text
