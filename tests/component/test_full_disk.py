@@ -65,7 +65,8 @@ def test_a_project_is_finished_once_there_is_room(tmp_path: Path) -> None:
     said, left = json.loads(in_small_disk(tmp_path, WRITE))
     assert said == [
         f"cannot write file {tmp_path}/project/layers/a.tar: No space left on device\n"
-        "  hint: free some space, or name another folder by IMAGEBUILDER_CACHE or --output",
+        "  hint: free some space, or name another folder: the cache's is IMAGEBUILDER_CACHE, "
+        "the artifacts' --output",
         ["layers/a.tar"],
     ]
     assert left == ["a.tar", "kas.yml", "layers", "project", "project.json"]
@@ -81,5 +82,6 @@ def test_a_build_whose_log_has_no_room(tmp_path: Path) -> None:
     said = in_small_disk(small, BUILD, PYTHONPATH=f"{package.parent}:{ROOT}")
     assert said == (
         f"cannot write log {small}/kas.log: No space left on device\n"
-        "  hint: free some space, or name another folder by IMAGEBUILDER_CACHE or --output\n"
+        "  hint: free some space, or name another folder: the cache's is IMAGEBUILDER_CACHE, "
+        "the artifacts' --output\n"
     )
