@@ -122,15 +122,19 @@ def spawn(
     try:
         yield process
     finally:
-        if grace and process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(grace)
-        kill_group(process)
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        _end(process, grace)
+
+
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
+    if grace and process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    kill_group(process)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def detach(argv: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
@@ -193,7 +197,10 @@ def run_here(argv: Sequence[str | Path]) -> int:
     An interrupt ends it and is then raised; it dies with this process.
     """
     words = [str(word) for word in argv]
-    with subprocess.Popen(words, preexec_fn=_die_with_parent) as process:  # noqa: PLW1509
+    with subprocess.Popen(
+        words,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - takes no lock and allocates nothing
+    ) as process:
         try:
             return process.wait()
         finally:
