@@ -171,7 +171,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=20000, help="of each measurement")
     parser.add_argument("--runs", type=int, default=5, help="starts of each program")
-    parser.add_argument("--soak", type=int, default=0, help="requests of a soak, by default none")
     parser.add_argument("--work", type=Path, help="folder that keeps the programs and the peers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -180,9 +179,6 @@ def main() -> None:
         bench = prepare(work)
         digits = digits_model(work)
         print(f"{'what':46} {'inferd':>10} {'peer':>10} {'ratio':>7}  peer")
-        if options.soak:
-            soak(bench, digits, options.soak)
-            return
         latency(bench, digits, options.requests)
         latency(bench, slow_model(bench, work), options.requests // 20)
         throughput(bench, digits, options.requests)
@@ -234,17 +230,6 @@ def size_and_start(bench: Bench, model: Model, runs: int) -> None:
         ours, peer = (statistics.median(row[at] for row in rows) for rows in (starts, peers))
         show(what, ours, peer, "bare C program")
     print(f"{'program, stripped, bytes':46} {(bench.folder / 'inferd').stat().st_size:10}")
-
-
-def soak(bench: Bench, model: Model, requests: int) -> None:
-    """Many requests over 8 connections: every answer right, and memory that stays."""
-    with bench.inferd(model) as (pid, port, _):
-        bench.load(pid, port, model, 8, requests // 20)
-        before = resident_kib(pid)
-        found = bench.load(pid, port, model, 8, requests)
-        after = resident_kib(pid)
-    show(f"soak, {found.requests} requests: RSS, KiB", after, before, "itself, before")
-    print(f"{'':46} {found.seconds:10.1f} s, p99 {found.p99:.0f} µs, no error")
 
 
 def prepare(work: Path) -> Bench:
