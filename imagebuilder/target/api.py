@@ -14,6 +14,13 @@ from imagebuilder.target.reachable import Reachable
 TIMEOUT = 300.0
 """Seconds; a model that a board runs in half a second takes a minute when it is emulated."""
 
+HELD_OPEN = (
+    "f=/run/request.$$; mkfifo $f || exit; nc 127.0.0.1 {port} <$f & exec 9>$f; rm $f; "
+    "printf %s {text} >&9; wait $!"
+)
+"""Sends a text and reads the answer. Its end stays open: a server may drop an answer that is still
+being written when its client has shut one direction, as inferd's library does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -59,7 +66,7 @@ def _inside(
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     text = shlex.quote(head + body.decode())
-    done = target.run(f"printf %s {text} | nc 127.0.0.1 {port}", TIMEOUT)
+    done = target.run(HELD_OPEN.format(port=port, text=text), TIMEOUT)
     try:
         answer = http.client.HTTPResponse(_Stream(done.stdout))  # type: ignore[arg-type]
         answer.begin()
