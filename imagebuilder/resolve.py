@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ SYSTEM_STORAGE = 48 << 20
 SYSTEM = "system"
 TEXT_CONTEXT = 2048
 """Tokens of a language model's context unless the manifest says otherwise."""
+
+JSON_ELEMENT = 96
+"""Bytes of RAM for an element of a request or an answer: a float has up to 24 characters, which
+are held four times at most, by the string that grows to twice its size, and in the connection's
+buffers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,21 +250,32 @@ def cache_memory(model: BuildModel) -> int:
     return 0 if text is None else text.cache_bytes * text_context(model)
 
 
+def exchange_memory(model: BuildModel) -> int:
+    """Bytes of a request of one sample and its answer as JSON, 0 for a language model."""
+    description = model.bundle.description
+    if description.text is not None:
+        return 0
+    specs = (*description.inputs, *description.outputs)
+    # A free axis is -1.
+    return JSON_ELEMENT * sum(math.prod(map(abs, spec.shape)) for spec in specs)
+
+
 def model_memory(model: BuildModel) -> int:
-    """Bytes of RAM a model needs: weights, activations, and key-value cache if it has one."""
+    """Bytes of RAM a model needs: weights, activations, and what it keeps or exchanges."""
     resources = model.bundle.description.resources
-    return resources.weights_bytes + resources.activation_bytes + cache_memory(model)
+    used = resources.weights_bytes + resources.activation_bytes
+    return used + cache_memory(model) + exchange_memory(model)
 
 
 def _parts(model: BuildModel) -> str:
     resources = model.bundle.description.resources
-    cache = ""
     if model.bundle.description.text is not None:
-        size = show_size(cache_memory(model))
-        cache = f" and a cache of {text_context(model)} tokens ({size})"
+        more = f"a cache of {text_context(model)} tokens ({show_size(cache_memory(model))})"
+    else:
+        more = f"a request with its answer ({show_size(exchange_memory(model))})"
     return (
-        f"weights ({show_size(resources.weights_bytes)}) "
-        f"and activations ({show_size(resources.activation_bytes)}){cache}"
+        f"weights ({show_size(resources.weights_bytes)}), "
+        f"activations ({show_size(resources.activation_bytes)}) and {more}"
     )
 
 

@@ -110,8 +110,8 @@ def test_budgets_are_the_same_for_both_engines(tmp_path: Path, engine: str) -> N
 def test_limits_and_devices(tmp_path: Path) -> None:
     extra = "    limits: {memory: 10B}\n    device: npu\n"
     assert errors(tmp_path, choice(tmp_path, extra=extra), bundle()) == (
-        "firmware.yaml:7:14: models[0].limits.memory: fixture needs 44 B for weights (24 B) and "
-        "activations (20 B), more than 10 B\n"
+        "firmware.yaml:7:14: models[0].limits.memory: fixture needs 524 B for weights (24 B), "
+        "activations (20 B) and a request with its answer (480 B), more than 10 B\n"
         "firmware.yaml:8:5: models[0].device: qemuarm has no npu\n"
         "  hint: use `device: cpu`, or `fallback: allow`"
     )
@@ -251,7 +251,7 @@ def test_a_limit_below_what_the_context_needs(tmp_path: Path) -> None:
     what = choice(tmp_path, "qemuarm64", "    limits: {memory: 128MiB}\n")
     assert errors(tmp_path, what, language_model()) == (
         "firmware.yaml:7:14: models[0].limits.memory: talker needs 142.0 MiB for weights "
-        "(90.0 MiB) and activations (4.0 MiB) and a cache of 2048 tokens (48.0 MiB), more than "
+        "(90.0 MiB), activations (4.0 MiB) and a cache of 2048 tokens (48.0 MiB), more than "
         "128.0 MiB"
     )
 
