@@ -208,7 +208,8 @@ def test_a_signal_ends_it_as_an_interrupt_does(tmp_path: Path, number: signal.Si
                                     "time.sleep(60)\n")  # fmt: skip
     (folder / "bundle.yaml").write_text(TINY)
     process = subprocess.Popen(
-        [sys.executable, "-m", "imagebuilder", "model", "build", folder],
+        # Under nohup, or in a script's background, this process ignores some of them.
+        ["env", "--default-signal", sys.executable, "-m", "imagebuilder", "model", "build", folder],
         stderr=subprocess.PIPE, text=True,
         env={**os.environ, "NO_COLOR": "1", "IMAGEBUILDER_CACHE": str(cache)},
     )  # fmt: skip
