@@ -14,7 +14,8 @@ HEADER = struct.Struct("<8s64xQIII")
 """Signature; then first sector of the entries, their number and size, their checksum."""
 ENTRY = struct.Struct("<16s16sQQ8s72s")
 """Type, identifier, first and last sector, attributes, name in UTF-16."""
-MAX_ENTRIES = 1024
+MAX_ENTRIES, MAX_ENTRY = 1024, 4096
+"""Number and bytes; tools write 128 of 128 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +29,26 @@ class Place:
 def read_partitions(disk: Path) -> Mapping[str, Place]:
     """Partitions by name; `BuildError` if the disk has no table of sectors of 512 bytes."""
     with disk.open("rb") as stream:
+        end = stream.seek(0, 2)
         stream.seek(SECTOR)
         head = stream.read(SECTOR)
         if len(head) < SECTOR or not head.startswith(b"EFI PART"):
             raise BuildError(f"{disk}: no GUID partition table")
         _, first, count, size, _ = HEADER.unpack_from(head)
-        if size < ENTRY.size or count > MAX_ENTRIES:
-            raise BuildError(f"{disk}: its partition table is damaged")
+        damaged = BuildError(f"{disk}: its partition table is damaged")
+        if count > MAX_ENTRIES or not ENTRY.size <= size <= MAX_ENTRY:
+            raise damaged
+        if first * SECTOR + count * size > end:
+            raise damaged
         stream.seek(first * SECTOR)
         table = stream.read(count * size)
-    entries = (ENTRY.unpack_from(table, at) for at in range(0, len(table) - ENTRY.size + 1, size))
+    entries = [ENTRY.unpack_from(table, at) for at in range(0, len(table), size)]
+    used = [entry for entry in entries if any(entry[0])]
+    if any(last < start for _, _, start, last, _, _ in used):
+        raise damaged
     return {
         name.decode("utf-16-le", "replace").rstrip("\0"): Place(
             start * SECTOR, (last - start + 1) * SECTOR
         )
-        for kind, _, start, last, _, name in entries
-        if any(kind)
+        for _, _, start, last, _, name in used
     }

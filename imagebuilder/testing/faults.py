@@ -129,7 +129,7 @@ def set_clock(target: Target, seconds: int) -> None:
     done = target.run(f"date -s @{seconds} >/dev/null && date +%s")
     text = done.stdout.decode().strip()
     if done.exit_code != 0 or not text.isdigit() or not 0 <= int(text) - seconds < 60:
-        why = done.stderr.decode("utf-8", "replace").strip() or f"it shows {text}"
+        why = done.stderr.decode("utf-8", "replace").strip() or f"it shows {text or 'nothing'}"
         raise BuildError(f"the clock cannot be set to {seconds}: {why}")
 
 
