@@ -188,8 +188,8 @@ def _report(
     write_json(results, folder / "results.json")
     app.log.table(SUMMARY_HEADER, summary_rows(results))
     for result in results:
-        for failure in result.failures:
-            app.log.print(f"{result.machine}: FAILED {failure}")
+        for why, tests in result.reasons.items():
+            app.log.print(f"{result.machine}: FAILED {tests}{': ' if why else ''}{why}")
         for regression in result.regressions:
             app.log.print(f"{result.machine}: WORSE {regression}")
         if result.error:

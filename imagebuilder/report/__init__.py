@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,18 @@ from imagebuilder.state import write_if_changed
 
 PARITY = ("samples", "max_abs", "max_rel", "agreement", "tolerance_used")
 """What the tests measure of a model's answers; the last two are in percent."""
+MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z]\w+: )")
+"""Before the name of an exception."""
+WHY = 300
+"""Characters of a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test that failed, and the first line of why."""
+
+    test: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ class MachineResult:
     skipped: int = 0
     seconds: float = 0.0
     error: str = ""
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
     figures: dict[str, int | str] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
@@ -58,6 +71,15 @@ class MachineResult:
                         if f"{model}.{key}" in self.properties}  # fmt: skip
             if len(measured) == len(PARITY):
                 found[model] = {"digest": digest, **measured}
+        return found
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why tests failed → their names: with no target all fail for the same reason."""
+        found: dict[str, str] = {}
+        for failure in self.failures:
+            before = f"{found[failure.why]}, " if failure.why in found else ""
+            found[failure.why] = before + failure.test
         return found
 
     @property
@@ -90,9 +112,16 @@ def read_junit(path: Path, base: MachineResult) -> MachineResult:
         failed=len(bad),
         skipped=skipped,
         seconds=float(suite.get("time", 0)),
-        failures=tuple(case.get("name", "?") for case in bad),
+        failures=tuple(map(_failure, bad)),
         properties=properties,
     )
+
+
+def _failure(case: ET.Element) -> Failure:
+    message = next((found.get("message", "") for found in case
+                    if found.tag in ("failure", "error")), "")  # fmt: skip
+    first = MODULES.sub("", message.strip().partition("\n")[0])
+    return Failure(case.get("name", "?"), first if len(first) <= WHY else f"{first[:WHY]}…")
 
 
 def merge_junit(results: Sequence[tuple[MachineResult, Path]], output: Path) -> None:
@@ -150,16 +179,20 @@ def summary_rows(results: Sequence[MachineResult]) -> list[tuple[str, ...]]:
     for result in results:
         status = "pass" if result.good else "FAIL"
         tests = f"{result.passed} passed, {result.failed} failed"
+        tests = "not tested" if result.error and not result.passed else tests
         for model in result.models or ("-",):
-            get = result.properties.get
             name = result.machine if result.target == "QEMU" else (
                 f"{result.machine} at {result.target}")  # fmt: skip
             rows.append((
-                name, model, status, tests if not result.error else result.error[:60],
-                get(f"{model}.max_abs", "-"), get(f"{model}.agreement", "-"),
-                f"{get('boot.ready', '-')} s", f"{get(f'{model}.emulated_ms', '-')} ms",
+                name, model, status, tests,
+                _shown(result, f"{model}.max_abs"), _shown(result, f"{model}.agreement"),
+                _shown(result, "boot.ready", " s"), _shown(result, f"{model}.emulated_ms", " ms"),
             ))  # fmt: skip
     return rows
+
+
+def _shown(result: MachineResult, name: str, unit: str = "") -> str:
+    return f"{result.properties[name]}{unit}" if name in result.properties else "-"
 
 
 SUMMARY_HEADER = (

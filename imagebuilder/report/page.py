@@ -33,6 +33,11 @@ class Section:
     console: tuple[tuple[str, str], ...]
 
     @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Rows of the summary."""
+        return summary_rows([self.result])
+
+    @property
     def worse(self) -> tuple[str, ...]:
         """What is worse than in the baseline."""
         return tuple(str(change) for change in self.result.changes if change.worse)
@@ -42,16 +47,15 @@ def write_pages(tested: Sequence[tuple[MachineResult, Path]], title: str, folder
     """Write `report.html` and `report.md`; each result comes with the folder of its console."""
     sections = [make_section(result, place / "console.log") for result, place in tested]
     results = [result for result, _ in tested]
-    rows = summary_rows(results)
     values = {
         "title": title,
         "note": times_note(results),
         "header": SUMMARY_HEADER,
         "sections": sections,
     }
-    page = render("report/page.html", rows=rows, **values)
+    page = render("report/page.html", **values)
     write_if_changed(folder / "report.html", page.encode())
-    escaped = [tuple(cell.translate(MARKUP) for cell in row) for row in rows]
+    escaped = [tuple(cell.translate(MARKUP) for cell in row) for row in summary_rows(results)]
     text = render("report/page.md", rows=escaped, **values)
     write_if_changed(folder / "report.md", text.encode())
 

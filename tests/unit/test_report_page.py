@@ -4,12 +4,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from imagebuilder.report import MachineResult
+from imagebuilder.report import Failure, MachineResult
 from imagebuilder.report.baseline import compare
 from imagebuilder.report.page import LINES, write_pages
 
 BEFORE = {"boot": 1000, "m.inference": 100, "m.provider": "CPUExecutionProvider"}
 NOW = {"boot": 1000, "m.inference": 102, "m.provider": "CPUExecutionProvider"}
+
+FAILURES = (Failure("test_a[x|y]", "assert <i> in 'x'"), Failure("test_b", "qemuarm is off"),
+            Failure("test_c", "qemuarm is off"), Failure("test_d", ""))  # fmt: skip
 
 
 class Reader(HTMLParser):
@@ -43,7 +46,7 @@ def results(folder: Path) -> list[tuple[MachineResult, Path]]:
         changes=compare(BEFORE, NOW), compared=True,
     )  # fmt: skip
     bad = MachineResult("qemuarm", "debian", "dev", "direct", (), failed=1,
-                        failures=("test_a[x|y]",), error="no answer | <b>")  # fmt: skip
+                        failures=FAILURES, error="no answer | <b>")  # fmt: skip
     return [(good, folder / "good"), (bad, folder / "bad")]
 
 
@@ -52,8 +55,9 @@ def test_the_page_shows_all_and_needs_no_other_file(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     reader = Reader(page)
     assert "script" not in reader.tags
-    assert reader.links == []
+    assert reader.links == ["#qemuarm64", "#qemuarm"]
     for text in ("door <bell> 1", "<script>alert(1)</script>", "no answer | <b>", "test_a[x|y]",
+                 "assert <i> in 'x'", "test_b, test_c: qemuarm is off",
                  "m.inference", "+2.00 %", "worse", "1.50 s", "m.max_abs"):  # fmt: skip
         assert text in reader.words, text
     assert '<span class="trouble">Kernel panic - not syncing</span>' in page
@@ -70,7 +74,9 @@ def test_markdown_for_a_pull_request(tmp_path: Path) -> None:
     columns = lines[head].count("|")
     assert lines[head + 1].count("|") == columns
     assert all(lines[head + n].replace(r"\|", "").count("|") == columns for n in (2, 3))
-    assert "- failed: `test_a[x|y]`" in lines
+    assert "- failed: `test_a[x|y]`: assert &lt;i> in 'x'" in lines
+    assert "- failed: `test_b, test_c`: qemuarm is off" in lines
+    assert "- failed: `test_d`" in lines
     assert "- worse: m.inference: 100 → 102 (+2.00 %)" in lines
     assert "| m.inference | 100 | 102 | +2.00 % | worse |" in lines
     assert not any("<b>" in line for line in lines[head : head + 4])
