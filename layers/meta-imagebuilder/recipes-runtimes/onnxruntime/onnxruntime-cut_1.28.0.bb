@@ -14,15 +14,16 @@ PROVIDES += "onnxruntime"
 
 IMAGEBUILDER_ONNX_OPERATORS ??= ""
 
-# Every dependency as in cmake/deps.txt of this release, by the commit of the tag that it names.
+# Every dependency as in cmake/deps.txt of this release, in a folder of the name that it has there, by
+# the commit of the tag that it names.
 SRC_URI = "\
     git://github.com/microsoft/onnxruntime.git;protocol=https;nobranch=1;destsuffix=${BP} \
-    git://github.com/abseil/abseil-cpp.git;protocol=https;nobranch=1;name=abseil-cpp;destsuffix=${BP}/deps/abseil-cpp \
-    git://github.com/pytorch/cpuinfo.git;protocol=https;nobranch=1;name=cpuinfo;destsuffix=${BP}/deps/cpuinfo \
+    git://github.com/abseil/abseil-cpp.git;protocol=https;nobranch=1;name=abseil-cpp;destsuffix=${BP}/deps/abseil_cpp \
+    git://github.com/pytorch/cpuinfo.git;protocol=https;nobranch=1;name=cpuinfo;destsuffix=${BP}/deps/pytorch_cpuinfo \
     git://github.com/HowardHinnant/date.git;protocol=https;nobranch=1;name=date;destsuffix=${BP}/deps/date \
     git://github.com/eigen-mirror/eigen.git;protocol=https;nobranch=1;name=eigen;destsuffix=${BP}/deps/eigen \
     git://github.com/google/flatbuffers.git;protocol=https;nobranch=1;name=flatbuffers;destsuffix=${BP}/deps/flatbuffers \
-    git://github.com/microsoft/GSL.git;protocol=https;nobranch=1;name=gsl;destsuffix=${BP}/deps/gsl \
+    git://github.com/microsoft/GSL.git;protocol=https;nobranch=1;name=gsl;destsuffix=${BP}/deps/microsoft_gsl \
     git://github.com/nlohmann/json.git;protocol=https;nobranch=1;name=json;destsuffix=${BP}/deps/json \
     git://github.com/boostorg/mp11.git;protocol=https;nobranch=1;name=mp11;destsuffix=${BP}/deps/mp11 \
     git://github.com/onnx/onnx.git;protocol=https;nobranch=1;name=onnx;destsuffix=${BP}/deps/onnx \
@@ -64,19 +65,8 @@ EXTRA_OECMAKE = "\
     --compile-no-warning-as-error \
     -DCMAKE_BUILD_TYPE=MinSizeRel \
     -DCMAKE_POLICY_VERSION_MINIMUM=3.5 \
-    -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
-    -DFETCHCONTENT_SOURCE_DIR_ABSEIL_CPP=${S}/deps/abseil-cpp \
-    -DFETCHCONTENT_SOURCE_DIR_DATE=${S}/deps/date \
-    -DFETCHCONTENT_SOURCE_DIR_EIGEN3=${S}/deps/eigen \
-    -DFETCHCONTENT_SOURCE_DIR_FLATBUFFERS=${S}/deps/flatbuffers \
-    -DFETCHCONTENT_SOURCE_DIR_GSL=${S}/deps/gsl \
-    -DFETCHCONTENT_SOURCE_DIR_MP11=${S}/deps/mp11 \
-    -DFETCHCONTENT_SOURCE_DIR_NLOHMANN_JSON=${S}/deps/json \
-    -DFETCHCONTENT_SOURCE_DIR_ONNX=${S}/deps/onnx \
-    -DFETCHCONTENT_SOURCE_DIR_PROTOBUF=${S}/deps/protobuf \
-    -DFETCHCONTENT_SOURCE_DIR_PYTORCH_CPUINFO=${S}/deps/cpuinfo \
-    -DFETCHCONTENT_SOURCE_DIR_RE2=${S}/deps/re2 \
-    -DFETCHCONTENT_SOURCE_DIR_SAFEINT=${S}/deps/safeint \
+    -DFETCHCONTENT_TRY_FIND_PACKAGE_MODE=NEVER \
+    -DFLATBUFFERS_BUILD_FLATC=OFF \
     -DONNX_CUSTOM_PROTOC_EXECUTABLE=${STAGING_LIBDIR_NATIVE}/onnxruntime/protoc \
     -Donnxruntime_BUILD_SHARED_LIB=ON \
     -Donnxruntime_BUILD_UNIT_TESTS=OFF \
@@ -91,9 +81,16 @@ TUNE_CCARGS:aarch64 = "-march=armv8-a"
 
 OECMAKE_TARGET_COMPILE = "onnxruntime"
 
-# The CMake option alone reduces nothing: this script writes the sources that it then takes.
+# A local path in deps.txt, instead of CMake's own variable for a folder, has upstream's patches
+# applied to the dependency.
+# The CMake option alone reduces nothing: the script writes the sources that it then takes.
 # Its reduction of types needs the Python module of flatbuffers.
 do_configure:prepend() {
+    for folder in ${S}/deps/*; do
+        name=$(basename $folder)
+        grep -q "^$name;" ${S}/cmake/deps.txt || bbfatal "cmake/deps.txt has no $name"
+        sed -i "s#^$name;[^;]*#$name;$folder#" ${S}/cmake/deps.txt
+    done
     PYTHONPATH=${S}/deps/flatbuffers/python \
         ${PYTHON} ${S}/tools/ci_build/reduce_op_kernels.py --cmake_build_dir ${B} \
         --enable_type_reduction ${S}/${IMAGEBUILDER_ONNX_OPERATORS}
