@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import click
 
 from imagebuilder.cli.app import App
 from imagebuilder.errors import BuildError
@@ -29,6 +33,11 @@ class Counting:
     output: Path | None
     threshold: float | None
 
+    @property
+    def asked(self) -> bool:
+        """Whether anything is counted."""
+        return self.baseline is not None or self.output is not None
+
     def check(self, machines: tuple[str, ...]) -> None:
         """`UserError` before anything is built, where a file cannot be used."""
         if self.baseline is not None:
@@ -38,7 +47,7 @@ class Counting:
 
     def complete(self, app: App, session: Session, result: MachineResult) -> MachineResult:
         """The result with the figures, if any were asked for; a failed test has none."""
-        if (self.baseline is None and self.output is None) or not result.good:
+        if not self.asked or not result.good:
             return result
         from imagebuilder.testing.counting import count
 
@@ -61,3 +70,34 @@ class Counting:
         found = {r.machine: r.figures for r in results if r.figures and not r.regressions}
         if self.output is not None and found:
             write_baseline(self.output, found)
+
+
+def counting_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of `Counting`, given to the command as `counting`."""
+
+    @click.option(
+        "--baseline",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Count instructions too, and fail where a figure is worse than in FILE.",
+    )
+    @click.option(
+        "--write-baseline",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Count instructions too, and write the figures to FILE.",
+    )
+    @click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1000),
+        metavar="PERCENT",
+        help="Growth of instructions that --baseline allows, by default 1 for inference, 3 for "
+        "loading a model and for boot.",
+    )
+    @functools.wraps(function)
+    def with_counting(*args: Any, **values: Any) -> None:
+        names = ("baseline", "write_baseline", "threshold")
+        counting = Counting(*(values.pop(name) for name in names))
+        function(*args, counting=counting, **values)
+
+    return with_counting

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagebuilder.cli.app import App, manifest_argument
-from imagebuilder.cli.build import engine_option, locked_option, output_option
-from imagebuilder.cli.machines import (
-    Bootable,
-    ask_machines,
-    jobs_that_fit,
-    machines_option,
-    make_bootable,
-)
-from imagebuilder.cli.pipeline import Asked, output_folder, save_lock
+from imagebuilder.cli.app import App
+from imagebuilder.cli.machines import Bootable, Images, images_options, jobs_that_fit
+from imagebuilder.cli.pipeline import Asked, save_lock
 from imagebuilder.conformance.outcome import (
     FAILED,
     REFERENCE,
@@ -50,10 +43,7 @@ ROLE, PACKAGE = "operators", "libonnx-testdata"
 
 
 @click.command()
-@manifest_argument
-@machines_option
-@engine_option
-@locked_option
+@images_options
 @click.option("--only", metavar="PATTERN", multiple=True,
               help="Only models whose name fits, such as 'conv_*'; may be repeated.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N",
@@ -63,19 +53,14 @@ ROLE, PACKAGE = "operators", "libonnx-testdata"
 @click.option("--reference", is_flag=True,
               help="Also run the models by ONNX Runtime's Python package on this host, and fail "
               "only for those that do not fail there.")  # fmt: skip
-@output_option
 @click.pass_context
-def command(  # noqa: PLR0913, PLR0917 - one for each option
+def command(
     context: click.Context,
-    manifest: Path,
-    machines: tuple[str, ...],
-    engine: str,
-    locked: bool,
+    images: Images,
     only: tuple[str, ...],
     sample: int | None,
     baseline: Path | None,
     reference: bool,
-    output: Path | None,
 ) -> None:
     """Run ONNX's operator models on the image of MANIFEST in QEMU, in one boot a machine.
 
@@ -84,10 +69,10 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     """
     app: App = context.obj
     before = None if baseline is None else read_table(baseline)
-    asked = ask_machines(app, manifest, machines, engine)
-    prepared = [_prepare(app, item, locked, output) for item in asked]
+    asked = images.ask(app)
+    prepared = [_prepare(app, item, images) for item in asked]
     table = _run(app, prepared, choose(_models(prepared[0]), only, sample), reference)
-    _report(app, table, output_folder(asked[0], output).parent)
+    _report(app, table, images.folder(asked[0]))
     context.exit(EXIT_FAILED if _bad(app, table, before, reference) else 0)
 
 
@@ -104,14 +89,14 @@ def _bad(app: App, table: Table, before: Table | None, reference: bool) -> bool:
     return bool(lines)
 
 
-def _prepare(app: App, asked: Asked, locked: bool, output: Path | None) -> Bootable:
+def _prepare(app: App, asked: Asked, images: Images) -> Bootable:
     """A machine whose lock has the operator models too."""
-    made = make_bootable(app, asked, locked=locked, output=output)
+    made = images.make(app, asked)
     requests = (Request("", "image", TOOLS_SUITE, host_arch(), IMAGE_TOOLS),
                 Request("", ROLE, TOOLS_SUITE, host_arch(), (PACKAGE,), closure=False))  # fmt: skip
-    lock = lock_packages(made.build, requests, made.archive, update=False, strict=locked)
+    lock = lock_packages(made.build, requests, made.archive, update=False, strict=images.locked)
     build = dataclasses.replace(made.build, lock=lock)
-    if not locked:
+    if not images.locked:
         save_lock(build)
     return dataclasses.replace(made, build=build)
 

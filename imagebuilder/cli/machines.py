@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from imagebuilder.artifact import Artifacts, testable
-from imagebuilder.cli.app import App
-from imagebuilder.cli.pipeline import Asked, ask, build_image
+from imagebuilder.cli.app import App, manifest_argument
+from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.pipeline import Asked, ask, build_image, output_folder
 from imagebuilder.engines.locking import emulator, emulator_role, lock_packages, tool_set
 from imagebuilder.errors import UserError
 from imagebuilder.fetch.debian import Archive
@@ -25,11 +28,53 @@ from imagebuilder.target.qemuboot import read_qemuboot, with_qemuboot
 OVERHEAD = 256 << 20
 """Bytes of memory that QEMU and its tests take beside the guest's."""
 
-machines_option = click.option(
-    "--machine", "machines", metavar="NAME", multiple=True,
-    help="Machine instead of the manifest's; may be repeated, and may be a pattern such as "
-    "'qemu*'.",
-)  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Options of verbs for several machines: whose images are meant, and how they are made."""
+
+    manifest: Path
+    machines: tuple[str, ...]
+    engine: str
+    locked: bool
+    output: Path | None
+
+    def ask(self, app: App) -> list[Asked]:
+        """What the manifest names, once for each machine; `UserError` with all problems."""
+        names = machine_names(app, self.manifest, self.machines, self.engine)
+        return [ask(app, self.manifest, name, self.engine) for name in names]
+
+    def make(self, app: App, asked: Asked, boot: str = "direct") -> Bootable:
+        """A machine's image, with the test agent, ready for QEMU; raises as `build` does."""
+        return make_bootable(app, asked, boot, locked=self.locked, output=self.output)
+
+    def folder(self, asked: Asked) -> Path:
+        """Where the reports of all machines go."""
+        return output_folder(asked, self.output).parent
+
+
+def images_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of `Images`, given to the command as `images`."""
+
+    @manifest_argument
+    @click.option(
+        "--machine",
+        "machines",
+        metavar="NAME",
+        multiple=True,
+        help="Machine instead of the manifest's; may be repeated, and may be a pattern such as "
+        "'qemu*'.",
+    )
+    @engine_option
+    @locked_option
+    @output_option
+    @functools.wraps(function)
+    def with_images(*args: Any, **values: Any) -> None:
+        names = [field.name for field in dataclasses.fields(Images)]
+        images = Images(**{name: values.pop(name) for name in names})
+        function(*args, images=images, **values)
+
+    return with_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +84,6 @@ class Bootable:
     build: Build
     guest: Guest
     archive: Archive
-
-
-def ask_machines(
-    app: App, manifest: Path, machines: tuple[str, ...], engine: str
-) -> list[Asked]:  # fmt: skip
-    """What a manifest names, once for each machine asked for; `UserError` with all problems."""
-    names = machine_names(app, manifest, machines, engine)
-    return [ask(app, manifest, name, engine) for name in names]
 
 
 def machine_names(

@@ -11,7 +11,7 @@ from pathlib import Path
 from imagebuilder.artifact import FILE_NAME
 from imagebuilder.catalog import shipped
 from imagebuilder.cli.app import App
-from imagebuilder.cli.machines import jobs_that_fit, make_bootable
+from imagebuilder.cli.machines import Images, jobs_that_fit
 from imagebuilder.cli.pipeline import Asked, build_image
 from imagebuilder.report import MachineResult, read_junit
 from imagebuilder.resolve import Build, server_memory
@@ -60,16 +60,16 @@ class Way:
     faults: bool = False
 
 
-def prepare(app: App, asked: Asked, way: Way, *, locked: bool, output: Path | None) -> Prepared:
+def prepare(app: App, images: Images, asked: Asked, way: Way) -> Prepared:
     """Build the image of a machine and say how it is booted; raises as `build` does."""
     app.log.info(f"== {asked.machine.name} ({asked.engine})")
     if way.address is None:
-        made = make_bootable(app, asked, way.boot, locked=locked, output=output)
+        made = images.make(app, asked, way.boot)
         build = made.build
         system: Guest | Board = dataclasses.replace(made.guest, ssh_key=way.key, gdb=way.gdb)
     else:
         assert way.key is not None
-        build, artifacts, _ = build_image(app, asked, locked=locked, output=output)
+        build, artifacts, _ = build_image(app, asked, locked=images.locked, output=images.output)
         system = Board(way.address, artifacts, way.key, artifacts.folder)
     kept = system.artifacts.folder / "kept.txt" if way.keep else None
     session = Session(system, app.fetcher.cache, _budgets(build), way.only, kept)

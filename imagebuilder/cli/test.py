@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from imagebuilder.cli.app import App, manifest_argument
-from imagebuilder.cli.baseline import Counting
-from imagebuilder.cli.build import engine_option, locked_option, output_option
+from imagebuilder.cli.app import App
+from imagebuilder.cli.baseline import Counting, counting_options
 from imagebuilder.cli.debugger import gdb_words
-from imagebuilder.cli.machines import ask_machines, machines_option
-from imagebuilder.cli.pipeline import Asked, output_folder
+from imagebuilder.cli.machines import Images, images_options
+from imagebuilder.cli.pipeline import Asked
 from imagebuilder.cli.suite import Way, prepare, run_suite
 from imagebuilder.errors import EXIT_FAILED, UserError
 from imagebuilder.manifest import Manifest
@@ -41,32 +40,21 @@ boot_option = click.option(
 class Options:
     """What was asked for on the command line."""
 
-    manifest: Path
-    machines: tuple[str, ...]
-    engine: str
-    locked: bool
+    images: Images
+    counting: Counting
     boot: str
     ssh_key: Path | None
     junit: Path | None
     jobs: int | None
-    baseline: Path | None
-    write_baseline: Path | None
-    threshold: float | None
     address: str | None
     only: tuple[str, ...]
     faults: bool
     keep: bool
     gdb: bool
-    output: Path | None
-
-    @property
-    def counting(self) -> Counting:
-        """What is counted and compared."""
-        return Counting(self.baseline, self.write_baseline, self.threshold)
 
     def check(self) -> None:
         """`UserError` for options that do not go together."""
-        emulated = (self.baseline, self.write_baseline, self.keep, self.gdb, self.boot != "direct")
+        emulated = (self.counting.asked, self.keep, self.gdb, self.boot != "direct")
         if self.address is not None and any(emulated):
             raise UserError("a board is tested as it runs: without --baseline, --write-baseline, "
                             "--keep, --gdb and --boot")  # fmt: skip
@@ -91,43 +79,17 @@ class Options:
 
 
 @click.command()
-@manifest_argument
-@machines_option
-@engine_option
-@locked_option
+@images_options
 @boot_option
 @click.option("--ssh-key", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               metavar="FILE", help="Private key to run commands on the target over ssh, by default "
               "the file beside an authorized key, without .pub, if there is one.")  # fmt: skip
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
               help="JUnit file, by default build/junit.xml.")  # fmt: skip
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="Machines tested at the same time, by default as many as processors and free "
-    "memory allow.",
-)
-@click.option(
-    "--baseline",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Count instructions too, and fail where a figure is worse than in FILE.",
-)
-@click.option(
-    "--write-baseline",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Count instructions too, and write the figures to FILE.",
-)
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1000),
-    metavar="PERCENT",
-    help="Growth of instructions that --baseline allows, by default 1 for inference, 3 "
-    "for loading a model and for boot.",
-)
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), metavar="N",
+              help="Machines tested at the same time, by default as many as processors and free "
+              "memory allow.")  # fmt: skip
+@counting_options
 @click.option("--target", "address", metavar="ssh://USER@HOST:PORT",
               help="Test a board that runs the image, in place of QEMU.")  # fmt: skip
 @click.option("--model", "only", metavar="NAME", multiple=True,
@@ -135,7 +97,6 @@ class Options:
 @click.option("--faults", is_flag=True, help="Also break disk, server, clock, network and memory.")
 @click.option("--keep", is_flag=True, help="Leave the guest on, and say how to reach it.")
 @click.option("--gdb", is_flag=True, help="Wait before the kernel's first instruction for gdb.")
-@output_option
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> None:
     """Build the image of MANIFEST, boot it in QEMU, and run the tests against it."""
@@ -148,14 +109,13 @@ def command(context: click.Context, /, **values: Any) -> None:
 def test(app: App, options: Options, held: HeldPorts) -> list[MachineResult]:
     """Build, boot and test all machines, and write the reports; the result of each."""
     options.check()
-    asked = ask_machines(app, options.manifest, options.machines, options.engine)
+    images, counting = options.images, options.counting
+    asked = images.ask(app)
     options.check_machines(asked)
     way = options.way(asked[0], held)
-    prepared = [prepare(app, item, way, locked=options.locked, output=options.output)
-                for item in asked]  # fmt: skip
+    prepared = [prepare(app, images, item, way) for item in asked]
     if way.gdb is not None:
         app.log.print(gdb_words(asked[0].machine, prepared[0].session.artifacts, way.gdb))
-    counting = options.counting
     tested = [
         (counting.complete(app, item.session, result), place)
         for item, (result, place) in zip(
@@ -165,8 +125,8 @@ def test(app: App, options: Options, held: HeldPorts) -> list[MachineResult]:
     results = [result for result, _ in tested]
     counting.save(results)
     firmware = asked[0].manifest
-    folder = output_folder(asked[0], options.output).parent
-    _report(app, tested, f"{firmware.name} {firmware.version}", folder, options.junit)
+    title = f"{firmware.name} {firmware.version}"
+    _report(app, tested, title, images.folder(asked[0]), options.junit)
     for item in prepared:
         if item.session.keep is not None and item.session.keep.is_file():
             app.log.print(item.session.keep.read_text("utf-8"))

@@ -64,10 +64,7 @@ def qemu_command(
 
     Without `channels.disk` the image is opened as a snapshot, and stays as it was built.
     """
-    forwards = "".join(
-        f",hostfwd=tcp:127.0.0.1:{item.host}-:{item.guest}" for item in channels.forwards
-    )
-    words = [
+    return [
         *tools.argv(f"qemu-system-{qemu.system}"),
         *("-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios"))),
         *("-machine", qemu.machine, "-cpu", qemu.cpu, "-accel", "tcg"),
@@ -77,13 +74,33 @@ def qemu_command(
         *("-serial", "chardev:console", "-mon", "chardev=console"),
         *("-drive", f"if=none,id=disk,{_disk(artifacts, channels.disk)}"),
         *("-device", "virtio-blk-pci,drive=disk" + (",bootindex=0" if boot == "disk" else "")),
-        *("-netdev", f"user,id=net{forwards}"),
-        *("-device", "virtio-net-pci,netdev=net,romfile="),
-    ]  # fmt: skip
-    words += _boot(artifacts, qemu, tools, boot, channels)
-    if (extra := channels.extra) is not None:
-        drive = f"if=none,id=extra,file={_escape(extra.path)},format=raw,readonly=on"
-        words += ["-drive", drive, "-device", f"virtio-blk-pci,drive=extra,serial={extra.serial}"]
+        *_network(channels),
+        *_boot(artifacts, qemu, tools, boot, channels),
+        *_extra(channels.extra),
+        *_sockets(channels),
+    ]
+
+
+def _network(channels: Channels) -> list[str]:
+    forwards = "".join(
+        f",hostfwd=tcp:127.0.0.1:{item.host}-:{item.guest}" for item in channels.forwards
+    )
+    words = ["-netdev", f"user,id=net{forwards}"]
+    if channels.packets is not None:
+        dump = f"filter-dump,id=dump,netdev=net,file={_escape(channels.packets)}"
+        words += ["-object", dump]
+    return [*words, "-device", "virtio-net-pci,netdev=net,romfile="]
+
+
+def _extra(disk: ExtraDisk | None) -> list[str]:
+    if disk is None:
+        return []
+    drive = f"if=none,id=extra,file={_escape(disk.path)},format=raw,readonly=on"
+    return ["-drive", drive, "-device", f"virtio-blk-pci,drive=extra,serial={disk.serial}"]
+
+
+def _sockets(channels: Channels) -> list[str]:
+    words = []
     if channels.agent is not None:
         words += [
             *("-device", "virtio-serial-pci"),
@@ -94,9 +111,6 @@ def qemu_command(
         words += ["-qmp", f"unix:{_escape(channels.qmp)},server=on,wait=off"]
     if channels.gdb is not None:
         words += ["-gdb", f"tcp:127.0.0.1:{channels.gdb}"]
-    if channels.packets is not None:
-        dump = f"filter-dump,id=dump,netdev=net,file={_escape(channels.packets)}"
-        words += ["-object", dump]
     return words
 
 
