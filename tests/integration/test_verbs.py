@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.errors import BuildError
+from imagebuilder.state import default_cache
 from imagebuilder.target.qemu import TargetFailed
-from imagebuilder.testing import EmulatedTarget, emulated
+from imagebuilder.testing import EmulatedTarget, emulated, faults
 from imagebuilder.testing.session import read_session
 
 pytestmark = [pytest.mark.network, pytest.mark.qemu]
@@ -145,43 +147,76 @@ def test_a_board_that_nobody_reaches(project: Path, kept: str) -> None:
     assert "Connection refused" in done.stderr
 
 
-@pytest.fixture
-def target(project: Path, kept: str) -> Iterator[EmulatedTarget]:
+@pytest.fixture(scope="module")
+def booted(project: Path, kept: str) -> Iterator[EmulatedTarget]:
     session = read_session(project / "build" / "qemuarm64" / "session.json")
     with emulated(session.guest) as found:
+        with pytest.raises(BuildError, match="qemuarm64 is off"):
+            found.run("true")
+        found.boot()
+        found.snapshot()
         yield found
 
 
+@pytest.fixture
+def target(booted: EmulatedTarget) -> EmulatedTarget:
+    """As it was right after its boot."""
+    booted.prepare(fresh=True)
+    return booted
+
+
+ZEROS = np.zeros((1, 64), np.float32)
+
+
 def test_verbs(target: EmulatedTarget) -> None:
-    with pytest.raises(BuildError, match="qemuarm64 is off"):
-        target.run("true")
-    target.boot()
     target.wait_for_service()
     target.wait_for_port(8080)
     with pytest.raises(BuildError, match="nothing listens on port 81 after 1 s"):
         target.wait_for_port(81, timeout=1)
     with pytest.raises(BuildError, match="nope does not run after 1 s"):
         target.wait_for_service("nope", timeout=1)
-    zeros = np.zeros((1, 64), np.float32)
-    (answer,) = target.infer("digits", {"pixels": zeros}).values()
+    (answer,) = target.infer("digits", {"pixels": ZEROS}).values()
     assert answer.shape == (1, 10)
     with pytest.raises(BuildError, match="digits: status 400: "):
-        target.infer("digits", {"nope": zeros})
+        target.infer("digits", {"nope": ZEROS})
     counted = [value for name, value in target.metrics().items() if "digits" in name]
     assert any(value >= 1 for value in counted)
     target.snapshot("one")
     target.run("echo changed > /data/x; sync; kill -9 $(pidof inferd)")
     target.restore("one")
     assert target.run("cat /data/x").exit_code != 0
-    assert target.infer("digits", {"pixels": zeros})
+    assert target.infer("digits", {"pixels": ZEROS})
     with pytest.raises(BuildError, match="there is no snapshot 'two'"):
         target.restore("two")
 
 
+def test_faults_of_a_running_device(target: EmulatedTarget) -> None:
+    """The quickest of qemu-tests/faults; `test --faults` has them all."""
+    (before,) = target.infer("digits", {"pixels": ZEROS}).values()
+    faults.swap(target, "digits", "model.onnx")
+    said = "/models/digits: digest-mismatch: model.onnx is another file"
+    target.wait(lambda: said in target.console.text(), "the reload is not refused", 60)
+    (after,) = target.infer("digits", {"pixels": ZEROS}).values()
+    assert (after == before).all()
+    faults.swap_back(target, "digits")
+    faults.kill(target)
+    assert target.infer("digits", {"pixels": ZEROS})
+
+
+def test_damage_to_the_models_is_named(target: EmulatedTarget) -> None:
+    (model,) = target.artifacts.models
+    target.power_cut()
+    contents = read_bundle(default_cache().bundle(model.digest)).folder / "model.onnx"
+    faults.damage(target, "models-a", contents.read_bytes())
+    with pytest.raises(TargetFailed) as caught:
+        target.boot()
+    assert str(caught.value).splitlines()[0] == (
+        "qemuarm64: inferd: /models/digits: digest-mismatch: model.onnx is another file"
+    )
+
+
 def test_a_qemu_that_is_killed(target: EmulatedTarget) -> None:
     """Said at once with the console's end; a snapshot brings the target back."""
-    target.boot()
-    target.snapshot()
     pid = target.running.pid
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
