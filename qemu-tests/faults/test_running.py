@@ -30,13 +30,15 @@ def test_the_server_is_killed(target, well, acknowledged):
 
 
 def test_the_server_is_killed_before_it_answers(target, well):
+    said = "imagebuilder: inferd ended before it answered"
+    before = target.console.text().count(said)
     target.run(
         f"old=$(pidof {SERVER}); kill -9 $old;"
         f" until new=$(pidof {SERVER}) && [ $new != $old ]; do usleep 10000; done; kill -9 $new"
     )
     target.wait_for_service(SERVER)
     well()
-    assert "imagebuilder: inferd ended before it answered" in target.console.tail()
+    assert target.console.text().count(said) == before + 1
 
 
 def test_memory_runs_out(target, well, acknowledged, record_property):
@@ -63,7 +65,8 @@ def test_the_clock_jumps(target, well, name):
     faults.set_clock(target, when)
     well()
     assert target.run("echo x > /data/dated && sync").exit_code == 0
-    shown = int(target.run("stat -c %Y /data/dated").stdout)
+    # busybox's stat has 32 bits for it on a processor of 32 bits.
+    shown = int(target.run("date -r /data/dated +%s").stdout)
     assert 0 <= shown - when < 120
     faults.kill(target)
     well()
