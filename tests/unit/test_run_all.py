@@ -16,10 +16,21 @@ def job(folder: Path, number: int, code: str, timeout: float = 30) -> Job:
 
 
 def test_codes_and_logs_in_their_order(tmp_path: Path) -> None:
-    code = "import sys, time; time.sleep({}); print('out'); print('err', file=sys.stderr); exit({})"
-    jobs = [job(tmp_path, n, code.format(wait, n)) for n, wait in enumerate((0.6, 0.0, 0.3))]
+    """The first job waits for the end of the third, and that for the end of the second."""
+    code = (
+        "import pathlib, sys, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)\n"
+        "print('out'); print('err', file=sys.stderr); exit({})"
+    )
+    after = (2, None, 1)
+    gates = [tmp_path if other is None else tmp_path / f"ended-{other}" for other in after]
+    jobs = [job(tmp_path, n, code.format(str(gate), n)) for n, gate in enumerate(gates)]
     ended: list[int] = []
-    assert run_all(jobs, 3, {}, ended.append) == [0, 1, 2]
+
+    def note(number: int) -> None:
+        ended.append(number)
+        (tmp_path / f"ended-{number}").touch()
+
+    assert run_all(jobs, 3, {}, note) == [0, 1, 2]
     assert ended == [1, 2, 0]
     assert set((tmp_path / "1.log").read_text().split()) == {"out", "err"}
 
