@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -72,7 +73,22 @@ def build_folder(kind: str) -> Path:
 
 
 def compile_into(folder: Path, settings: Mapping[str, str], target: str) -> None:
-    """Configure and build a target of inferd, with its tests."""
+    """Configure and build a target of inferd, with its tests.
+
+    Once for all processes of a run (pytest-xdist), which use the programs at the same time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    with (folder / f"made-{target}").open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        made.seek(0)
+        if not run or made.read() != run:
+            made.truncate(0)
+            _compile(folder, settings, target)
+            made.write(run)
+
+
+def _compile(folder: Path, settings: Mapping[str, str], target: str) -> None:
     all_settings = {
         "CMAKE_BUILD_TYPE": "RelWithDebInfo",
         # Compiles in two thirds of the time of -O2.
