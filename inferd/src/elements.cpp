@@ -146,7 +146,9 @@ Json values(const Tensor& tensor) {
         return list;
     }
     const std::size_t count = tensor.data.size() / info(tensor.dtype).size;
-    for (std::size_t i = 0; i < count; ++i) list.push_back(number(tensor, i));
+    auto& items = list.get_ref<Json::array_t&>();
+    items.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) items.push_back(number(tensor, i));
     return list;
 }
 

@@ -1,18 +1,57 @@
 #include "json.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
+
+#include "numbers.hpp"
 
 namespace inferd {
 namespace {
 
 constexpr std::size_t kDataDepth = 3;  // of an object that has `data`
 
+// Where the library reads; whoever takes something out of the text moves it on.
+struct Cursor {
+    const char* at;
+    const char* end;
+
+    std::string_view rest() const { return {at, static_cast<std::size_t>(end - at)}; }
+};
+
+// The library's way to the cursor; without one it is the end.
+class Characters {
+  public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = char;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const char*;
+    using reference = const char&;
+
+    explicit Characters(Cursor* cursor) : cursor_(cursor) {}
+    reference operator*() const { return *cursor_->at; }
+    Characters& operator++() {
+        ++cursor_->at;
+        return *this;
+    }
+    // Only ever compared with the end.
+    bool operator!=(const Characters&) const { return cursor_->at != cursor_->end; }
+    bool operator==(const Characters& other) const { return !(*this != other); }
+
+  private:
+    Cursor* cursor_;
+};
+
 // Makes the values in the same pass that finds depth and doubled keys.
 class Builder final : public nlohmann::json_sax<Json> {
   public:
     // Without `lists` all arrays are values as others are.
-    Builder(int max_depth, std::vector<Values>* lists)
-        : max_depth_(static_cast<std::size_t>(max_depth)), lists_(lists) {}
+    Builder(std::string_view text, int max_depth, std::vector<Values>* lists)
+        : cursor_{text.data(), text.data() + text.size()},
+          max_depth_(static_cast<std::size_t>(max_depth)),
+          lists_(lists) {}
+
+    bool read() { return Json::sax_parse(Characters(&cursor_), Characters(nullptr), this); }
 
     Json root;
     std::string problem;
@@ -55,11 +94,11 @@ class Builder final : public nlohmann::json_sax<Json> {
         return true;
     }
     bool start_array(std::size_t) override {
-        if (in_list()) return enter(nullptr);
+        if (in_list()) return enter_list();
         if (lists_ != nullptr && at_data()) {
             *member_ = Json::binary(Json::binary_t::container_type(), lists_->size());
             lists_->emplace_back();
-            return enter(nullptr);
+            return enter_list();
         }
         return enter(place(Json::array()));
     }
@@ -77,7 +116,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     }
     bool parse_error(std::size_t position, const std::string&,
                      const nlohmann::detail::exception&) override {
-        problem = "not JSON at byte " + std::to_string(position);
+        problem = "not JSON at byte " + std::to_string(position + taken_);
         return false;
     }
 
@@ -120,6 +159,16 @@ class Builder final : public nlohmann::json_sax<Json> {
         return false;
     }
 
+    bool enter_list() {
+        if (!enter(nullptr)) return false;
+        const auto size = take_numbers(cursor_.rest(), lists_->back());
+        cursor_.at += size;
+        taken_ += size;
+        return true;
+    }
+
+    Cursor cursor_;
+    std::size_t taken_ = 0;  // bytes that the library has not seen
     const std::size_t max_depth_;
     std::vector<Values>* lists_;
     std::vector<Json*> open_;  // objects and arrays; nothing for those of the last list
@@ -128,23 +177,23 @@ class Builder final : public nlohmann::json_sax<Json> {
     Json stray_;  // the object in a list that is open now
 };
 
-Status build(Builder& builder, std::string_view text) {
-    if (Json::sax_parse(text, &builder)) return std::nullopt;
+Status build(Builder& builder) {
+    if (builder.read()) return std::nullopt;
     return Error{"not-json", builder.problem};
 }
 
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, int max_depth) {
-    Builder builder(max_depth, nullptr);
-    if (auto problem = build(builder, text)) return *problem;
+    Builder builder(text, max_depth, nullptr);
+    if (auto problem = build(builder)) return *problem;
     return std::move(builder.root);
 }
 
 Result<Document> parse_document(std::string_view text, int max_depth) {
     Document document;
-    Builder builder(max_depth, &document.lists);
-    if (auto problem = build(builder, text)) return *problem;
+    Builder builder(text, max_depth, &document.lists);
+    if (auto problem = build(builder)) return *problem;
     document.root = std::move(builder.root);
     return document;
 }
@@ -158,6 +207,13 @@ const Values* Document::list(const Json& item) const {
 
 std::string dump(const Json& value) {
     return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string quote(const std::string& text) {
+    const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+        return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+    });
+    return plain ? '"' + text + '"' : dump(text);
 }
 
 }  // namespace inferd

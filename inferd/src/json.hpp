@@ -49,5 +49,7 @@ Result<Document> parse_document(std::string_view text, int max_depth);
 
 // Text of a value on one line; invalid UTF-8 is replaced.
 std::string dump(const Json& value);
+// The same for text.
+std::string quote(const std::string& text);
 
 }  // namespace inferd

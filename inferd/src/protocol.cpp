@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "elements.hpp"
 
@@ -22,13 +23,26 @@ bool is_text(const Json& value, std::string_view text) {
     return value.is_string() && value.get_ref<const std::string&>() == text;
 }
 
-std::string show(const std::vector<std::int64_t>& shape) { return dump(Json(shape)); }
+std::string show(const std::vector<std::int64_t>& shape) {
+    std::string text = "[";
+    for (const auto size : shape) {
+        if (text.size() > 1) text += ',';
+        text += std::to_string(size);
+    }
+    return text + "]";
+}
+
+// The member of an object, nothing if it has none: the library's `value` copies it.
+const Json* member(const Json& object, const char* key) {
+    const auto found = object.find(key);
+    return found == object.end() ? nullptr : &*found;
+}
 
 // The parameters of the request, an input or an output: an object, or nothing.
 Result<const Json*> parameters_of(const Json& item, const std::string& where) {
     static const Json kNone = Json::object();
-    const auto given = item.find("parameters");
-    const Json* parameters = given == item.end() ? &kNone : &*given;
+    const Json* parameters = member(item, "parameters");
+    if (parameters == nullptr) return &kNone;
     if (!parameters->is_object()) return bad(where + ": parameters must be an object");
     for (const auto* unknown : {"shared_memory_region", "classification", "sequence_id"}) {
         if (parameters->contains(unknown)) {
@@ -39,26 +53,28 @@ Result<const Json*> parameters_of(const Json& item, const std::string& where) {
 }
 
 Result<bool> read_flag(const Json& parameters, const char* key, const std::string& where) {
-    const auto value = parameters.value(key, Json(false));
-    if (!value.is_boolean()) return bad(where + ": " + key + " must be true or false");
-    return value.get<bool>();
+    const Json* value = member(parameters, key);
+    if (value == nullptr) return false;
+    if (!value->is_boolean()) return bad(where + ": " + key + " must be true or false");
+    return value->get<bool>();
 }
 
 // The parts of the body behind the JSON: the inputs that have some, in their order.
 Result<std::map<std::string, Bytes>> split_binary(const Json& inputs, Bytes rest) {
     std::map<std::string, Bytes> parts;
     for (const auto& item : inputs) {
-        if (!item.is_object() || !item.contains("name") || !item["name"].is_string()) continue;
-        const auto name = item["name"].get<std::string>();
+        const Json* given = item.is_object() ? member(item, "name") : nullptr;
+        if (given == nullptr || !given->is_string()) continue;
+        const auto& name = given->get_ref<const std::string&>();
         const auto parameters = parameters_of(item, name);
         if (!parameters) return parameters.error();
-        if (!(*parameters)->contains("binary_data_size")) continue;
-        const auto& size = (**parameters)["binary_data_size"];
-        if (!size.is_number_unsigned()) return bad(name + ": binary_data_size must be a size");
-        if (size.get<std::uint64_t>() > rest.size()) {
+        const Json* size = member(**parameters, "binary_data_size");
+        if (size == nullptr) continue;
+        if (!size->is_number_unsigned()) return bad(name + ": binary_data_size must be a size");
+        if (size->get<std::uint64_t>() > rest.size()) {
             return bad(name + ": binary_data_size is more than the request has");
         }
-        const auto count = static_cast<std::size_t>(size.get<std::uint64_t>());
+        const auto count = static_cast<std::size_t>(size->get<std::uint64_t>());
         parts[name] = rest.first(count);
         rest = rest.subspan(count);
     }
@@ -69,6 +85,7 @@ Result<std::map<std::string, Bytes>> split_binary(const Json& inputs, Bytes rest
 Result<std::vector<std::int64_t>> read_shape(const Json& value, const std::string& name) {
     if (!value.is_array() || value.size() > 8) return bad(name + ": shape must be a list of sizes");
     std::vector<std::int64_t> shape;
+    shape.reserve(value.size());
     for (const auto& size : value) {
         if (!size.is_number_unsigned() || size.get<std::uint64_t>() > 0x7fffffff) {
             return bad(name + ": shape must be a list of sizes");
@@ -105,12 +122,13 @@ Status read_values(Tensor& tensor, const Values& data, std::size_t count) {
 Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Values* listed,
                           const Bytes* binary) {
     const auto& name = spec.name;
-    const auto datatype = item.find("datatype");
-    if (datatype == item.end() || !is_text(*datatype, info(spec.dtype).protocol)) {
+    const Json* datatype = member(item, "datatype");
+    if (datatype == nullptr || !is_text(*datatype, info(spec.dtype).protocol)) {
         return bad(name + ": datatype must be " + std::string(info(spec.dtype).protocol));
     }
-    if (!item.contains("shape")) return bad(name + ": shape is missing");
-    auto shape = read_shape(item["shape"], name);
+    const Json* sizes = member(item, "shape");
+    if (sizes == nullptr) return bad(name + ": shape is missing");
+    auto shape = read_shape(*sizes, name);
     if (!shape) return shape.error();
     const auto count = element_count(*shape);
     if (!shape_fits(*shape, spec.shape) || !count || *count > kMaxRequest) {
@@ -130,8 +148,8 @@ Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Values
 const Json* find_named(const Json& list, const std::string& name) {
     const Json* found = nullptr;
     for (const auto& item : list) {
-        const auto given = item.find("name");
-        if (given != item.end() && is_text(*given, name)) found = &item;
+        const Json* given = member(item, "name");
+        if (given != nullptr && is_text(*given, name)) found = &item;
     }
     return found;
 }
@@ -149,11 +167,9 @@ bool same_batch(const std::vector<Tensor>& inputs, const Description& descriptio
 
 Status read_inputs(const Document& document, Bytes rest, const Description& description,
                    InferRequest& request) {
-    const auto& body = document.root;
-    if (!body.contains("inputs") || !body["inputs"].is_array()) {
-        return bad("inputs must be a list");
-    }
-    const auto& inputs = body["inputs"];
+    const Json* listed = member(document.root, "inputs");
+    if (listed == nullptr || !listed->is_array()) return bad("inputs must be a list");
+    const auto& inputs = *listed;
     if (inputs.size() != description.inputs.size()) {
         return bad("the model has " + std::to_string(description.inputs.size()) +
                    " inputs, the request " + std::to_string(inputs.size()));
@@ -176,9 +192,10 @@ Status read_inputs(const Document& document, Bytes rest, const Description& desc
 }
 
 Status read_outputs(const Json& body, const Description& description, InferRequest& request) {
-    const auto asked = body.value("outputs", Json::array());
-    if (!asked.is_array()) return bad("outputs must be a list");
-    for (const auto& item : asked) {
+    const Json* asked = member(body, "outputs");
+    if (asked == nullptr) return std::nullopt;
+    if (!asked->is_array()) return bad("outputs must be a list");
+    for (const auto& item : *asked) {
         const auto name = item.is_object() ? item.value("name", Json()) : Json();
         const bool known = std::any_of(description.outputs.begin(), description.outputs.end(),
                                        [&](const TensorSpec& spec) { return name == spec.name; });
@@ -201,14 +218,33 @@ Status read_parameters(const Json& body, InferRequest& request) {
     const auto binary = read_flag(**parameters, "binary_data_output", "the request");
     if (!binary) return binary.error();
     request.binary_outputs = *binary;
-    if (!(*parameters)->contains("timeout")) return std::nullopt;
-    const auto& timeout = (**parameters)["timeout"];
-    if (!timeout.is_number_unsigned() || timeout.get<std::uint64_t>() > 0xffffffff) {
+    const Json* timeout = member(**parameters, "timeout");
+    if (timeout == nullptr) return std::nullopt;
+    if (!timeout->is_number_unsigned() || timeout->get<std::uint64_t>() > 0xffffffff) {
         return bad("the request: timeout must be a number of microseconds");
     }
     // As in the protocol's reference server, 0 means none.
-    if (timeout != 0U) request.timeout = std::chrono::microseconds(timeout.get<std::int64_t>());
+    const std::chrono::microseconds limit(timeout->get<std::int64_t>());
+    if (limit.count() != 0) request.timeout = limit;
     return std::nullopt;
+}
+
+// An output of the answer, written as it goes: values of the library for all of it would cost more
+// than the rest of a small answer.
+void append_output(std::string& text, const Tensor& tensor, bool bytes) {
+    text += '{';
+    if (!bytes) {
+        text += "\"data\":";
+        text += dump(values(tensor));
+        text += ',';
+    }
+    text += "\"datatype\":\"";
+    text += info(tensor.dtype).protocol;
+    text += "\",\"name\":" + quote(tensor.name);
+    if (bytes) {
+        text += ",\"parameters\":{\"binary_data_size\":" + std::to_string(tensor.data.size()) + "}";
+    }
+    text += ",\"shape\":" + show(tensor.shape) + "}";
 }
 
 }  // namespace
@@ -223,9 +259,10 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
     const Json* body = &document->root;
     if (!body->is_object()) return bad("the request must be an object");
     InferRequest request;
-    const auto id = body->value("id", Json(""));
-    if (!id.is_string()) return bad("id must be text");
-    request.id = id.get<std::string>();
+    if (const Json* id = member(*body, "id")) {
+        if (!id->is_string()) return bad("id must be text");
+        request.id = id->get_ref<const std::string&>();
+    }
     if (auto problem = read_parameters(*body, request)) return *problem;
     const auto rest = std::as_bytes(std::span(text)).subspan(json_size.value_or(text.size()));
     if (auto problem = read_inputs(*document, rest, description, request)) return *problem;
@@ -235,28 +272,25 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
 
 InferAnswer infer_answer(const Description& description, const InferRequest& request,
                          const std::vector<Tensor>& outputs) {
-    Json answer = {{"model_name", description.name}, {"model_version", description.version}};
-    if (!request.id.empty()) answer["id"] = request.id;
-    answer["outputs"] = Json::array();
+    InferAnswer result;
+    auto& body = result.body;
+    body = request.id.empty() ? "{" : "{\"id\":" + quote(request.id) + ",";
+    body += "\"model_name\":" + quote(description.name) +
+            ",\"model_version\":" + quote(description.version) + ",\"outputs\":[";
     std::vector<const Tensor*> binary;
+    bool first = true;
     for (const auto& tensor : outputs) {
         const auto asked = request.outputs.find(tensor.name);
         if (!request.outputs.empty() && asked == request.outputs.end()) continue;
-        Json item = {{"name", tensor.name},
-                     {"datatype", info(tensor.dtype).protocol},
-                     {"shape", tensor.shape}};
-        if (request.outputs.empty() ? request.binary_outputs : asked->second) {
-            item["parameters"] = {{"binary_data_size", tensor.data.size()}};
-            binary.push_back(&tensor);
-        } else {
-            item["data"] = values(tensor);
-        }
-        answer["outputs"].push_back(std::move(item));
+        const bool bytes = request.outputs.empty() ? request.binary_outputs : asked->second;
+        if (bytes) binary.push_back(&tensor);
+        if (!std::exchange(first, false)) body += ',';
+        append_output(body, tensor, bytes);
     }
-    InferAnswer result{dump(answer)};
-    if (!binary.empty()) result.json_size = result.body.size();
+    body += "]}";
+    if (!binary.empty()) result.json_size = body.size();
     for (const auto* tensor : binary) {
-        result.body.append(reinterpret_cast<const char*>(tensor->data.data()), tensor->data.size());
+        body.append(reinterpret_cast<const char*>(tensor->data.data()), tensor->data.size());
     }
     return result;
 }

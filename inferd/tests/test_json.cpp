@@ -77,11 +77,22 @@ TEST_CASE("depth and doubled keys count in tensor data too") {
     CHECK(problem_of(R"([{"a": 1, "a": 2}])") == "the key \"a\" is doubled");
     CHECK(problem_of(R"([{"a": [1]}, 3])").empty());
     CHECK(problem_of("[1, 2") == "not JSON at byte 27");
+    CHECK(problem_of("[1, 2, ]") == "not JSON at byte 29");
+    CHECK(problem_of("[1, 2,, 3]") == "not JSON at byte 28");
+    CHECK(problem_of("[[1, 2], [3, 4x]]") == "not JSON at byte 36");
     CHECK(problem_of(R"([1], "data": [2])") == "the key \"data\" is doubled");
 }
 
 TEST_CASE("text that is not UTF-8 can still be printed") {
     CHECK(dump(Json("a\xff")) == "\"a\xef\xbf\xbd\"");
+}
+
+TEST_CASE("text is quoted as in a document") {
+    for (const std::string text :
+         {"", "plain ~!", "a\"b", "a\\b", "a\nb", "\x7f", "\xc3\xa9", "a\xff"}) {
+        CAPTURE(text);
+        CHECK(quote(text) == dump(Json(text)));
+    }
 }
 
 }  // namespace

@@ -1,0 +1,17 @@
+// Lists of plain numbers, which most of a request is, read without the JSON library: its lexer
+// copies every character twice.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "json.hpp"
+
+namespace inferd {
+
+// Appends the numbers that `text`, what stands behind a bracket, begins with, and returns how many
+// of its bytes they are. There is an element or the closing bracket behind them, or an error; what
+// is no number, and numbers beyond what a double or 18 digits hold, are left to the library.
+std::size_t take_numbers(std::string_view text, Values& values);
+
+}  // namespace inferd
