@@ -38,7 +38,7 @@ from imagebuilder.state import default_cache
 HERE = Path(__file__).parent
 INFERD = HERE.parent / "inferd"
 PEERS = ("fastapi", "uvicorn[standard]", "numpy")
-TICKS = os.sysconf("SC_CLK_TCK")
+ROWS = ("latency", "slow", "throughput", "start")
 SLOW = 5000.0
 """What the slow model takes, in microseconds."""
 
@@ -155,9 +155,30 @@ def listening(port: int) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process, user's and system's."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / TICKS
+    """Processor time of the threads of a process, user's and system's, by the scheduler's clock.
+
+    Like the time of `/proc/PID/stat`, but in nanoseconds instead of ticks. Neither server ends a
+    thread while it is measured.
+    """
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+def busy_seconds() -> float:
+    """Processor time of all that ran on this host."""
+    words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    ticks = [int(word) for word in words[:8]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def others() -> Iterator[None]:
+    """Tells at the end how much of the processors was taken by what is no part of the benchmark."""
+    begin, busy, own = time.monotonic(), busy_seconds(), sum(os.times()[:4])
+    yield
+    taken = busy_seconds() - busy - (sum(os.times()[:4]) - own)
+    share = taken / (time.monotonic() - begin) / (os.cpu_count() or 1)
+    print(f"other work on this host: {share:.0%} of its processors")
 
 
 def resident_kib(pid: int) -> int:
@@ -172,17 +193,24 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20000, help="of each measurement")
     parser.add_argument("--runs", type=int, default=5, help="starts of each program")
     parser.add_argument("--work", type=Path, help="folder that keeps the programs and the peers")
+    parser.add_argument("--only", choices=ROWS, action="append", help="rows to measure, else all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = (options.work or Path(name)).resolve()
         work.mkdir(parents=True, exist_ok=True)
         bench = prepare(work)
         digits = digits_model(work)
+        rows = options.only or ROWS
         print(f"{'what':46} {'inferd':>10} {'peer':>10} {'ratio':>7}  peer")
-        latency(bench, digits, options.requests)
-        latency(bench, slow_model(bench, work), options.requests // 20)
-        throughput(bench, digits, options.requests)
-        size_and_start(bench, digits, options.runs)
+        with others():
+            if "latency" in rows:
+                latency(bench, digits, options.requests)
+            if "slow" in rows:
+                latency(bench, slow_model(bench, work), options.requests // 20)
+            if "throughput" in rows:
+                throughput(bench, digits, options.requests)
+            if "start" in rows:
+                size_and_start(bench, digits, options.runs)
 
 
 def show(what: str, ours: float, peer: float, name: str) -> None:
