@@ -23,7 +23,11 @@ QUESTION = "Summarize the text above in one sentence."
 
 def main() -> int:
     options = _options()
-    text = options.file.read_text("utf-8")
+    try:
+        text = options.file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"cannot read {options.file}: {error}", file=sys.stderr)
+        return 1
     found = (
         write(text, options.address, options.key)
         if options.free

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "summarizer" / "summarize.py"
 spec = importlib.util.spec_from_file_location("summarize", SCRIPT)
 assert spec is not None
@@ -34,3 +36,22 @@ def test_a_grammar_of_just_these_sentences() -> None:
 
 def test_a_text_without_a_sentence_asks_nothing() -> None:
     assert list(summarize.choose("", "http://127.0.0.1:1", "", 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (None, "[Errno 2] No such file or directory: '{file}'"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+    ],
+)
+def test_a_text_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    written: bytes | None, why: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "text.txt"
+    if written is not None:
+        file.write_bytes(written)
+    monkeypatch.setattr("sys.argv", ["summarize.py", str(file)])
+    assert summarize.main() == 1
+    assert capsys.readouterr().err == f"cannot read {file}: {why.format(file=file)}\n"
