@@ -15,8 +15,12 @@ from imagebuilder.state import write_if_changed
 
 PARITY = ("samples", "max_abs", "max_rel", "agreement", "tolerance_used")
 """What the tests measure of a model's answers; the last two are in percent."""
-MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z]\w+: )")
-"""Before the name of an exception."""
+SETUP = re.compile(r'^failed on (?:setup|teardown) with "(?:Failed: )?')
+"""pytest's words for what failed before and after a test; a long one has no second quote."""
+OWN = re.compile(r"\bimagebuilder(?:\.\w+)+: ")
+"""Exceptions of ours; what they say is enough."""
+FEW = 4
+"""Names of tests that failed for the same reason."""
 WHY = 300
 """Characters of a reason."""
 
@@ -76,11 +80,10 @@ class MachineResult:
     @property
     def reasons(self) -> dict[str, str]:
         """Why tests failed → their names: with no target all fail for the same reason."""
-        found: dict[str, str] = {}
+        tests: dict[str, list[str]] = {}
         for failure in self.failures:
-            before = f"{found[failure.why]}, " if failure.why in found else ""
-            found[failure.why] = before + failure.test
-        return found
+            tests.setdefault(failure.why, []).append(failure.test)
+        return {why: _few(names) for why, names in tests.items()}
 
     @property
     def regressions(self) -> tuple[str, ...]:
@@ -117,10 +120,18 @@ def read_junit(path: Path, base: MachineResult) -> MachineResult:
     )
 
 
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - FEW
+    return ", ".join(names[:FEW]) + (f" and {more} more" if more > 0 else "")
+
+
 def _failure(case: ET.Element) -> Failure:
     message = next((found.get("message", "") for found in case
                     if found.tag in ("failure", "error")), "")  # fmt: skip
-    first = MODULES.sub("", message.strip().partition("\n")[0])
+    inner = SETUP.sub("", message.strip())
+    if inner != message.strip():
+        inner = inner.removesuffix('"')
+    first = OWN.sub("", inner.partition("\n")[0])
     return Failure(case.get("name", "?"), first if len(first) <= WHY else f"{first[:WHY]}…")
 
 

@@ -55,6 +55,8 @@ class EmulatedTarget(Target):
     @property
     def running(self) -> Running:
         """What QEMU runs now; `BuildError` while the target is off."""
+        if self._emulated is None and self._broken is not None:
+            raise self._broken
         if self._emulated is None:
             raise BuildError(f"{self.name} is off")
         return self._emulated
@@ -94,18 +96,31 @@ class EmulatedTarget(Target):
         """How many writes the last power cut lost."""
         return self._lost
 
+    def begin(self, *, warm: bool) -> None:
+        """Power on before all tests, and with `warm` take the snapshot of this name.
+
+        With a target that does not come up, `prepare` fails.
+        """
+        try:
+            self.boot()
+            if warm:
+                self.snapshot()
+        except TargetFailed as error:
+            self._broken = error
+
     def prepare(self, *, fresh: bool) -> None:
         """Before a test: on, and with `fresh` as the last snapshot `warm` has it.
 
-        One that an earlier test found broken is brought up again; `TargetFailed`, at once after
-        the first time, if it does not come up.
+        One that an earlier test found broken is brought up again; `TargetFailed`, at once and
+        without the console after the first time, if it does not come up.
         """
         if self._broken is not None:
-            raise self._broken
+            broken, self._broken = self._broken, TargetFailed(self._broken.what)
+            raise broken
         try:
             self._prepare(fresh)
         except TargetFailed as error:
-            self._broken = error
+            self._broken = TargetFailed(error.what)
             raise
 
     def _prepare(self, fresh: bool) -> None:

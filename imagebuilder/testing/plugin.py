@@ -5,6 +5,7 @@ Without `--imagebuilder-session`, which `imagebuilder test` gives, it only defin
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -78,7 +79,9 @@ def _ready(request: pytest.FixtureRequest) -> None:
     """Have the target on before a test, and as after its boot where the test is marked so."""
     if SESSION in request.config.stash and "target" in request.fixturenames:
         fresh = request.node.get_closest_marker("fresh") is not None
-        request.getfixturevalue("target").prepare(fresh=fresh)
+        target = request.getfixturevalue("target")
+        with _told():
+            target.prepare(fresh=fresh)
 
 
 @pytest.fixture(scope="session")
@@ -105,18 +108,29 @@ def target(
     """The image, booted once for all tests; one that a test leaves off is booted for the next."""
     record_testsuite_property("transport", "ssh" if session.over_ssh else "virtio-serial")
     if isinstance(session.system, Board):
-        with reached(session.system) as board:
+        with contextlib.ExitStack() as stack:
+            with _told():
+                board = stack.enter_context(reached(session.system))
             yield Target(str(session.system.address), board)
         return
     with emulated(session.system) as found:
-        found.boot()
-        for stage, seconds in found.console.stages.items():
-            record_testsuite_property(f"boot.{stage}", seconds)
-        if pytestconfig.stash[FRESH]:
-            found.snapshot()
+        with _told():
+            found.begin(warm=pytestconfig.stash[FRESH])
+        if found.is_on:
+            for stage, seconds in found.console.stages.items():
+                record_testsuite_property(f"boot.{stage}", seconds)
         yield found
         if session.keep is not None:
             session.keep.write_text(_leave_on(found), "utf-8")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with the target, without the way there through our own code."""
+    try:
+        yield
+    except BuildError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _leave_on(found: EmulatedTarget) -> str:

@@ -17,6 +17,7 @@ from imagebuilder.target import qemu as target_qemu
 from imagebuilder.target.console import Console
 from imagebuilder.target.progress import Watch
 from imagebuilder.target.qemu import Guest, TargetFailed, booted
+from imagebuilder.testing import emulated
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,26 @@ def test_qemu_that_dies(tmp_path: Path) -> None:
 def test_a_panic(tmp_path: Path) -> None:
     text = failure(tmp_path, "echo '[ 1.2] Kernel panic - not syncing: x'; sleep 60")
     assert text.startswith("qemuarm64: [ 1.2] Kernel panic - not syncing: x\n")
+
+
+def test_a_target_that_does_not_come_up_fails_every_test(tmp_path: Path) -> None:
+    """With the console once, then in a line."""
+    (tmp_path / "disk").touch()
+    broken = guest(tmp_path, "echo early; echo 'Kernel panic - not syncing: x'; sleep 60")
+    broken.log_folder.mkdir()
+    with emulated(broken) as target:
+        target.begin(warm=True)
+        assert not target.is_on
+        said = []
+        for _ in range(3):
+            with pytest.raises(TargetFailed) as caught:
+                target.prepare(fresh=True)
+            said.append(str(caught.value))
+        with pytest.raises(TargetFailed) as caught:
+            target.run("true")
+    assert said[0].startswith("qemuarm64: Kernel panic - not syncing: x\n  early\n")
+    assert {*said[1:], str(caught.value)} == {"qemuarm64: Kernel panic - not syncing: x"}
+    assert_gone(tmp_path)
 
 
 def test_a_start_that_fails(tmp_path: Path) -> None:

@@ -159,11 +159,14 @@ def test_any_file_is_a_dump_or_none(tmp_path_factory, raw: bytes) -> None:
         assert str(error) == "not a pcap file of Ethernet frames"  # noqa: PT017 - either is right
 
 
-JUNIT = """<testsuites><testsuite name="pytest" tests="3" failures="1" errors="0" skipped="1"
+JUNIT = """<testsuites><testsuite name="pytest" tests="5" failures="2" errors="1" skipped="1"
  time="2.5" hostname="me"><properties><property name="boot.ready" value="4.4"/></properties>
-<testcase name="a"/><testcase name="b"><failure
- message="failed on setup with &quot;a.b.TargetFailed: qemuarm64: no&#10;  console: x"/></testcase>
-<testcase name="c"><skipped/></testcase></testsuite></testsuites>"""
+<testcase name="a"/><testcase name="b"><failure message="assert 1 == &quot;2&quot;"/></testcase>
+<testcase name="c"><skipped/></testcase><testcase name="d"><error
+ message="failed on setup with &quot;Failed: qemuarm: panic&#10; x&#10;[+9 more lines]"/></testcase>
+<testcase name="e"><error
+ message="failed on setup with &quot;imagebuilder.target.qemu.TargetFailed: qemuarm: panic&quot;"/>
+</testcase></testsuite></testsuites>"""
 
 
 def base(**changes: object) -> MachineResult:
@@ -174,9 +177,14 @@ def test_results_are_read_merged_and_shown(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     path.write_text(JUNIT)
     result = read_junit(path, base())
-    assert (result.passed, result.failed, result.skipped) == (1, 1, 1)
+    assert (result.passed, result.failed, result.skipped) == (1, 3, 1)
     assert not result.good
-    assert result.failures == (Failure("b", 'failed on setup with "TargetFailed: qemuarm64: no'),)
+    assert result.failures == (
+        Failure("b", 'assert 1 == "2"'),
+        Failure("d", "qemuarm: panic"),
+        Failure("e", "qemuarm: panic"),
+    )
+    assert result.reasons == {'assert 1 == "2"': "b", "qemuarm: panic": "d, e"}
     lost = base(error="did not boot")
     merge_junit([(result, path), (lost, tmp_path / "none.xml")], tmp_path / "all.xml")
     suites = list(ET.parse(tmp_path / "all.xml").getroot())
@@ -187,7 +195,7 @@ def test_results_are_read_merged_and_shown(tmp_path: Path) -> None:
     assert suites[0].get("hostname") is None
     assert suites[1].find("testcase/error") is not None
     assert [row[2:4] for row in summary_rows([result, lost])] == [
-        ("FAIL", "1 passed, 1 failed"), ("FAIL", "not tested"),
+        ("FAIL", "1 passed, 3 failed"), ("FAIL", "not tested"),
     ]  # fmt: skip
 
 
