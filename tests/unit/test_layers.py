@@ -49,3 +49,21 @@ def test_no_recipe_skips_a_required_test(layer: Path) -> None:
     for file in files:
         for value in re.findall(r'^INSANE_SKIP\S* \S*= "([^"]*)"', file.read_text("utf-8"), re.M):
             assert not set(REQUIRED.split()) & set(value.split()), file.name
+
+
+def test_what_needs_a_firmwares_layer_is_left_out_of_a_world_without_one() -> None:
+    """As `bitbake world` of a product that has the layer and no firmware of ours."""
+    recipes = {
+        path.name.partition("_")[0]: path.read_text("utf-8")
+        for layer in LAYERS
+        for path in layer.rglob("*.bb")
+    }
+    skipped = {name for name, text in recipes.items() if "raise bb.parse.SkipRecipe" in text}
+    assert "inferd" in skipped
+    for name, text in recipes.items():
+        needs = {
+            word.removesuffix("-bin")
+            for value in re.findall(r'^R?DEPENDS\S* \S*= "([^"]*)"', text, re.M)
+            for word in value.split()
+        }
+        assert name in skipped or not needs & skipped, name

@@ -15,6 +15,11 @@ SRC_URI = "\
 "
 SRCREV = "620d2225cc436ab0b001e3200e590e3b286ef9ab"
 
+python () {
+    if not d.getVar("IMAGEBUILDER_SOURCES"):
+        raise bb.parse.SkipRecipe("no layer of a firmware has inferd, which verifies its model (IMAGEBUILDER_SOURCES)")
+}
+
 inherit cmake pkgconfig systemd useradd
 
 USERADD_PACKAGES = "llama-server"
@@ -29,7 +34,8 @@ PACKAGECONFIG[openmp] = "-DGGML_OPENMP=ON,-DGGML_OPENMP=OFF"
 PACKAGECONFIG[openssl] = "-DLLAMA_OPENSSL=ON,-DLLAMA_OPENSSL=OFF,openssl"
 
 # The number and commit are given, and ggml is kept from asking git, so that the same source gives
-# the same program; without a user interface nothing is downloaded while building.
+# the same program, which says the version of the release; without a user interface nothing is
+# downloaded while building. No request can have it start another program.
 EXTRA_OECMAKE = "\
     -DBUILD_SHARED_LIBS=OFF \
     -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
@@ -38,10 +44,12 @@ EXTRA_OECMAKE = "\
     -DGIT_EXE=OFF \
     -DLLAMA_BUILD_COMMIT=${@d.getVar('SRCREV')[:7]} \
     -DLLAMA_BUILD_EXAMPLES=OFF \
+    -DLLAMA_BUILD_IS_DEV=OFF \
     -DLLAMA_BUILD_NUMBER=0 \
     -DLLAMA_BUILD_SERVER=ON \
     -DLLAMA_BUILD_TESTS=OFF \
     -DLLAMA_BUILD_UI=OFF \
+    -DLLAMA_SUBPROCESS=OFF \
     -DLLAMA_USE_PREBUILT_UI=OFF \
 "
 
