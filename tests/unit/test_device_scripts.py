@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 FILES = Path(__file__).parents[2] / "layers/meta-imagebuilder/recipes-core/imagebuilder-init/files"
+INFERD_FILES = FILES.parents[2] / "recipes-inference/inferd/files"
 LIST = "usr/share/imagebuilder/sha256sums"
 CONTENTS = {"etc/hostname": "bell\n", "usr/bin/inferd": "program", "usr/lib/a b.so": "library"}
 
@@ -109,3 +110,29 @@ def test_what_a_check_of_data_says(
     assert done.stdout.splitlines() == [f"imagebuilder: {line}" for line in said]
     assert done.stderr == ""
     assert program.with_suffix(".asked").read_text().split() == asked.split()
+
+
+@pytest.mark.parametrize(
+    ("selftest", "said"),
+    [
+        (
+            "echo digits: 0 of 16; exit 1",
+            "a model no longer gives its golden outputs: digits: 0 of 16",
+        ),
+        ("echo su: cannot set groups >&2; exit 1", "su: cannot set groups"),
+        ("echo inferd: no bundle >&2; exit 2", "no bundle"),
+        ("exit 1", "exit code 1"),
+    ],
+)
+def test_why_the_server_ended(tmp_path: Path, selftest: str, said: str) -> None:
+    su = tmp_path / "su"
+    su.write_text(f"#!/bin/sh\n{selftest}\n")
+    su.chmod(0o755)
+    text = INFERD_FILES.joinpath("explain").read_text("utf-8")
+    text = text.replace("/run/inferd/", f"{tmp_path}/")
+    text = text.replace("/usr/libexec/imagebuilder/check-files", "true")
+    done = subprocess.run(
+        ["sh", "-c", text, "explain", "1"], capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stdout == f"imagebuilder: failed: inferd: {said}\n"
