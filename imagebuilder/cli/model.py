@@ -113,7 +113,17 @@ def search_(app: App, models: tuple[str, ...]) -> None:
     for model in models:
         source = _source(app, model)
         found = search_bundle(source, app.fetcher)
-        header = ("tried", source.floor.metric, "95 %", "size", "of source", "ms", "floor", "")
+        header = (
+            "tried",
+            source.floor.metric,
+            "95 %",
+            "samples",
+            "size",
+            "of source",
+            "ms",
+            "floor",
+            "",
+        )
         app.log.table(header, list(_search_rows(found)))
         app.log.print(f"{source.name}: {found.candidates[found.taken].what}: {found.why}")
 
@@ -121,7 +131,8 @@ def search_(app: App, models: tuple[str, ...]) -> None:
 def _search_rows(found: Search) -> Iterable[tuple[str, ...]]:
     for index, tried in enumerate(found.candidates):
         if tried.score is None or tried.interval is None:
-            yield tried.what, tried.problem[:50], "", "", "", "", "fails", ""
+            size = show_size(tried.bytes) if tried.bytes else ""
+            yield tried.what, tried.problem[:50], "", "", size, "", "", "fails", ""
             continue
         low, high = tried.interval
         marks = ("taken", "front") if index == found.taken else ("", "front")
@@ -129,9 +140,10 @@ def _search_rows(found: Search) -> Iterable[tuple[str, ...]]:
             tried.what,
             f"{tried.score:.2f}",
             f"{low:.2f} to {high:.2f}",
+            str(tried.samples),
             show_size(tried.bytes),
             f"{100 * tried.bytes / found.candidates[0].bytes:.0f} %",
-            f"{1000 * tried.seconds:.3g}",
+            f"{1000 * tried.seconds:.3g}" if tried.seconds else "",
             "holds" if tried.holds else "fails",
             " ".join(mark for mark in marks if mark and (mark != "front" or tried.front)),
         )

@@ -14,7 +14,7 @@ from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle, fetch_model, search_bundle
 
 if TYPE_CHECKING:
-    from imagebuilder.models.search import Candidate
+    from imagebuilder.models.tries import Candidate
 
 HEADER = ("max abs off golden", "max rel", "same top-1", "of tolerance", "")
 

@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.fetch.sources import fetch_source
 from imagebuilder.lock import LockUnfit, ModelPin
-from imagebuilder.models.formats import missing, model_format
+from imagebuilder.models.formats import model_format, tool_versions
 from imagebuilder.models.inspect import ModelInfo, inspect_model
 from imagebuilder.models.llamacpp import unpack_llamacpp
 from imagebuilder.models.seal_text import inspect_source, seal_text
@@ -42,11 +41,8 @@ if TYPE_CHECKING:
     from imagebuilder.models.data import Split
     from imagebuilder.models.seal import Optimized
     from imagebuilder.models.search import Search
+    from imagebuilder.models.tries import Workplace
 
-TOOLS = {
-    "onnx": ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors"),
-    "tflite": ("ai-edge-litert", "ai-edge-quantizer", "numpy", "safetensors"),
-}
 REVISION = "7"
 """Raised when the same inputs would give another bundle."""
 
@@ -127,7 +123,17 @@ def search_bundle(source: BundleSource, fetcher: Fetcher) -> Search:
     model, files = fetch_all(source, fetcher)
     check_model(source, _inspect(source, model))
     with tempfile.TemporaryDirectory(prefix="imagebuilder-") as folder:
-        return search_source(source, model, files, Path(folder))
+        return search_source(source, model, files, _workplace(source, fetcher, Path(folder)))
+
+
+def _workplace(source: BundleSource, fetcher: Fetcher, folder: Path) -> Workplace:
+    """Where a search works; what its tries gave stays in the cache, should it be interrupted."""
+    from imagebuilder.models.tries import Workplace
+
+    def tell(words: str) -> None:
+        fetcher.log.info(f"search {source.name} {words}")
+
+    return Workplace(folder, fetcher.cache.root / "tries", tell)
 
 
 def fetch_all(source: BundleSource, fetcher: Fetcher) -> tuple[Path, dict[str, Path]]:
@@ -170,11 +176,7 @@ def _known(cache: Cache, record: Path) -> SealedBundle | None:
 
 def fingerprint(source: BundleSource, model: Path, files: Mapping[str, Path]) -> str:
     """Digest of everything that decides the bundle: definitions, files, tool versions."""
-    tools = () if source.text_checks else TOOLS.get(model_format(model), TOOLS["onnx"])
-    try:
-        versions = {name: metadata.version(name) for name in tools}
-    except metadata.PackageNotFoundError as error:
-        raise missing(str(error.name)) from error
+    versions = {} if source.text_checks else tool_versions(model_format(model))
     parts = {
         "own": [sha256_file(path) for path in _own_files(source)],
         "model": sha256_file(model),
@@ -203,7 +205,7 @@ def _build(
     check_model(source, _inspect(source, model))
     _try(source, model)
     check_steps(source, model)
-    optimized, evaluation, _ = measure(source, model, files, folder)
+    optimized, evaluation, _ = measure(source, model, files, _workplace(source, fetcher, folder))
     if any(check.measured for check in source.checks):
         source, optimized = _with_tolerance(source, optimized, evaluation, fetcher)
     return seal(source, optimized, evaluation, fetcher.cache)

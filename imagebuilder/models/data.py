@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,11 @@ class Split:
     def first(self, count: int) -> Split:
         """`count` samples evenly spread over all, or all."""
         wanted = min(count, len(self))
-        at = [index * len(self) // wanted for index in range(wanted)]
-        labels = self.labels
+        return self.take([index * len(self) // wanted for index in range(wanted)])
+
+    def take(self, positions: Iterable[int]) -> Split:
+        """The samples at these positions."""
+        at, labels = list(positions), self.labels
         chosen = labels[at] if isinstance(labels, np.ndarray) else tuple(labels[i] for i in at)
         return replace(self, inputs={n: a[at] for n, a in self.inputs.items()}, labels=chosen)
 

@@ -29,6 +29,7 @@ from imagebuilder.models.seal import Optimized, cpu_features
 from imagebuilder.models.search import Search, search
 from imagebuilder.models.sessions import library_version
 from imagebuilder.models.steps.ort_format import required_operators
+from imagebuilder.models.tries import Workplace
 from imagebuilder.state import sha256_file
 
 
@@ -61,11 +62,11 @@ def make_judge(source: BundleSource, model: Path, evaluation: Split) -> Judge:
 
 
 def measure(
-    source: BundleSource, model: Path, files: Mapping[str, Path], folder: Path
+    source: BundleSource, model: Path, files: Mapping[str, Path], at: Workplace
 ) -> tuple[Optimized, Split, Search | None]:
     """Optimize and evaluate; `BuildError` with the scores when the model is below its floor."""
     judge, calibration, before = prepare(source, model, files)
-    steps, found = _optimize(source, model, calibration, folder, judge)
+    steps, found = _optimize(source, model, calibration, judge, at)
     after = judge.evidence(steps.path)
     accuracy = _accuracy(judge, before, after)
     check_floor(source, accuracy, steps.done)
@@ -105,20 +106,21 @@ def prepare(
 
 
 def _optimize(
-    source: BundleSource, model: Path, calibration: Split | None, folder: Path, judge: Judge
+    source: BundleSource, model: Path, calibration: Split | None, judge: Judge, at: Workplace
 ) -> tuple[Steps, Search | None]:
-    at = next((i for i, s in enumerate(source.optimize) if isinstance(s, Auto)), None)
-    steps = apply_steps(source, source.optimize[:at], Steps(model, model), calibration, folder)
-    if at is None:
+    auto = next((i for i, s in enumerate(source.optimize) if isinstance(s, Auto)), None)
+    start = Steps(model, model)
+    steps = apply_steps(source, source.optimize[:auto], start, calibration, at.folder)
+    if auto is None:
         return steps, None
     assert calibration is not None
-    found = search(source, steps, calibration, folder, judge)
-    rest = source.optimize[at + 1 :]
-    return apply_steps(source, rest, found.steps, calibration, folder, at + 1), found
+    found = search(source, steps, calibration, judge, at)
+    rest = source.optimize[auto + 1 :]
+    return apply_steps(source, rest, found.steps, calibration, at.folder, auto + 1), found
 
 
 def search_source(
-    source: BundleSource, model: Path, files: Mapping[str, Path], folder: Path
+    source: BundleSource, model: Path, files: Mapping[str, Path], at: Workplace
 ) -> Search:
     """What a search finds after the steps that come before a quantization.
 
@@ -132,8 +134,8 @@ def search_source(
         if isinstance(step, Auto | Quantize | HalfWeights | OrtFormat):
             break
         steps.append(step)
-    start = apply_steps(source, steps, Steps(model, model), calibration, folder)
-    return search(source, start, calibration, folder, judge)
+    start = apply_steps(source, steps, Steps(model, model), calibration, at.folder)
+    return search(source, start, calibration, judge, at)
 
 
 def _accuracy(judge: Judge, before: Array, after: Array) -> Accuracy:

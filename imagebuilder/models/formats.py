@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,11 @@ LIBRARIES: dict[Format, str] = {
     "tflite": "ai-edge-litert",
 }
 """The Python package that runs a format."""
+TOOLS: dict[Format, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime", "onnxslim", "numpy", "safetensors"),
+    "tflite": ("ai-edge-litert", "ai-edge-quantizer", "numpy", "safetensors"),
+}
+"""The Python packages that decide what becomes of a model."""
 
 
 def model_format(path: Path) -> Format:
@@ -28,6 +34,14 @@ def model_format(path: Path) -> Format:
         return "gguf"
     marks: dict[bytes, Format] = {b"TFL3": "tflite", b"ORTM": "ort"}
     return marks.get(head[4:], "onnx")
+
+
+def tool_versions(kind: Format) -> dict[str, str]:
+    """Versions of the packages that decide what becomes of a model; `UserError` without them."""
+    try:
+        return {name: metadata.version(name) for name in TOOLS.get(kind, TOOLS["onnx"])}
+    except metadata.PackageNotFoundError as error:
+        raise missing(str(error.name)) from error
 
 
 def missing(package: str) -> UserError:

@@ -17,9 +17,9 @@ from imagebuilder.models.layers import Layer, NoLayers, layer_errors
 from imagebuilder.models.processors import Emulator
 from imagebuilder.models.runner import Runner
 from imagebuilder.models.seal import cpu_features
-from imagebuilder.models.search import Candidate as Tried
 from imagebuilder.models.search import beaten
 from imagebuilder.models.sessions import library_version
+from imagebuilder.models.tries import Candidate as Tried
 from imagebuilder.state import Cache, sha256_file, write_if_changed
 
 REPORT = "report.json"

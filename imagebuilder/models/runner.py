@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +20,15 @@ MEASURED_SECONDS = 0.5
 
 
 class Runner:
-    """A session on one thread, so that results do not depend on the number of cores."""
+    """A session with one thread a run, so that results do not depend on the number of cores.
+
+    Where the library allows, as many runs go side by side as there are processors.
+    """
 
     def __init__(self, model: Path) -> None:
         self._session = open_session(model)
         self.output_names = self._session.output_names
+        self._threads = len(os.sched_getaffinity(0)) if self._session.shared else 1
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """One run; the outputs in the model's order."""
@@ -33,15 +40,23 @@ class Runner:
 
     def evidence(self, split: Split, metric: Metric) -> Array:
         """What `metric` keeps of the first output for every sample, float64 [samples, k]."""
-        parts = []
-        for inputs, labels in split.batches(self._size(split)):
-            parts.append(metric.evidence(self._first(inputs, split), labels))
-        return np.concatenate(parts)
+
+        def judged(batch: tuple[dict[str, Array], Any]) -> Array:
+            inputs, labels = batch
+            return metric.evidence(self._first(inputs, split), labels)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            return np.concatenate(list(pool.map(judged, split.batches(self._size(split)))))
 
     def choices(self, split: Split) -> Array:
         """What the model chooses for every sample, as labels for the metric `agreement`."""
         batches = split.batches(self._size(split))
         return np.concatenate([choices(self._first(inputs, split)) for inputs, _ in batches])
+
+    def first_outputs(self, split: Split) -> Array:
+        """The first output for every sample."""
+        batches = split.batches(self._size(split))
+        return np.concatenate([self._first(inputs, split) for inputs, _ in batches])
 
     def outputs(self, split: Split) -> Iterator[tuple[dict[str, Array], list[Array]]]:
         """Inputs and outputs of every sample, some samples at once where the model takes them."""

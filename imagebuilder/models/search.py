@@ -1,27 +1,25 @@
 """`quantize: auto`: tries the ways to make a model small, and explains which one it takes.
 
 The floor decides what may be taken. Of what holds it, the smallest is taken; of those at most a
-tenth larger than that, the one which is clearly faster. Where a static quantization falls below
-the floor, types of operators are left alone, the most harmful first, and then only as many nodes
-of those types as it takes (halving, after Zeller's delta debugging, 2002).
+tenth larger than that, the one which is clearly faster. What weights a quantization leaves in
+float become half precision. Where a static quantization falls below the floor, types of operators
+are left alone, the most harmful first, and then only as many nodes of those types as it takes
+(halving, after Zeller's delta debugging, 2002); or, where no type may be left out since nothing
+were gained, the nodes that do most harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from imagebuilder.catalog.bundle_source import AccuracyFloor, BundleSource
-from imagebuilder.catalog.optimization import OptimizeStep, Quantize
-from imagebuilder.models.data import Array, Split
-from imagebuilder.models.formats import model_format
-from imagebuilder.models.metrics import Metric
-from imagebuilder.models.optimize import Steps, apply, describe, reason
-from imagebuilder.models.runner import Runner
+from imagebuilder.catalog.bundle_source import BundleSource
+from imagebuilder.catalog.optimization import HalfWeights, Quantize
+from imagebuilder.models.data import Split
+from imagebuilder.models.optimize import Steps
+from imagebuilder.models.tries import Bench, Candidate, Judging, Workplace
 from imagebuilder.models.ways import Nodes, Ways, ways_of
-from imagebuilder.state import sha256_file
 
 NEAR = 1.1
 """A file this much larger than the smallest is about as small."""
@@ -29,36 +27,8 @@ FASTER = 0.8
 """A model is clearly faster below this share of the other's time."""
 MOST_LEFT_OUT = 4
 """Types of operators that are left alone before a static quantization is given up."""
-
-
-class Judging(Protocol):
-    """Scores model files by a metric on a split."""
-
-    @property
-    def floor(self) -> AccuracyFloor: ...
-    @property
-    def metric(self) -> Metric: ...
-    @property
-    def split(self) -> Split: ...
-
-    def evidence(self, model: Path) -> Array: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One try: `score` is None and `problem` says why where it could not be made or run.
-
-    `interval` is the 95 % interval of the score, `seconds` the least time of one sample.
-    """
-
-    what: str
-    bytes: int
-    score: float | None
-    interval: tuple[float, float] | None
-    seconds: float
-    holds: bool
-    front: bool = False
-    problem: str = ""
+MOST_NODES = 200
+"""Of a model with more nodes none is tried alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,112 +49,75 @@ class Search:
 
 
 def search(
-    source: BundleSource, start: Steps, calibration: Split, folder: Path, judge: Judging
+    source: BundleSource, start: Steps, calibration: Split, judge: Judging, at: Workplace
 ) -> Search:
     """Try quantizations of `start`, and take one that holds the floor.
 
     The unquantized model is the first candidate, so one always does.
     """
-    bench = _Bench(source, start.path, calibration, folder, judge)
+    bench = Bench(source, start.path, calibration, judge, at)
     ways = ways_of(start.path)
     nodes = ways.nodes(start.path)
-    bench.run(None)
+    bench.run()
     for step in ways.first_tries(nodes):
         bench.run(step)
+    _halve_the_rest(bench, ways)
     _fall_back(bench, ways, nodes)
+    _halve_the_rest(bench, ways)
     candidates = front(bench.candidates)
     taken, why = choose(candidates, judge.floor.loss)
-    chosen = bench.steps[taken]
-    if chosen is None:
+    if not bench.steps[taken]:
         return Search(candidates, taken, why, start)
-    path = bench.path(taken)
-    return Search(candidates, taken, why, start.then(path, path, describe(chosen), {}))
+    path = bench.made(taken)
+    return Search(candidates, taken, why, start.then(path, path, candidates[taken].what, {}))
 
 
-class _Bench:
-    """Makes and measures candidates; the first is the model as it is."""
-
-    def __init__(
-        self, source: BundleSource, model: Path, calibration: Split, folder: Path, judge: Judging
-    ) -> None:
-        self._source, self._model, self._calibration = source, model, calibration
-        self._folder, self._judge = folder, judge
-        self._kind = model_format(model)
-        self._seen: dict[str, int] = {}
-        self.candidates: list[Candidate] = []
-        self.steps: list[OptimizeStep | None] = []
-
-    def path(self, index: int) -> Path:
-        """The file of a candidate."""
-        return self._model if index == 0 else self._folder / f"try-{index}.{self._kind}"
-
-    def run(self, step: OptimizeStep | None) -> Candidate:
-        """Make and measure one; what was tried before is not measured again."""
-        index = len(self.candidates)
-        what = "as it is" if step is None else describe(step)
-        try:
-            candidate = self._measure(step, index, what)
-        except Exception as error:
-            candidate = Candidate(what, 0, None, None, 0.0, False, problem=reason(error))
-        if candidate.problem.startswith("same as"):
-            return self.candidates[self._seen[sha256_file(self.path(index))]]
-        self.candidates.append(candidate)
-        self.steps.append(step)
-        return candidate
-
-    def _measure(self, step: OptimizeStep | None, index: int, what: str) -> Candidate:
-        path = self.path(index)
-        if step is not None:
-            apply(self._source, step, self._model, path, self._calibration)
-        digest, judge = sha256_file(path), self._judge
-        if digest in self._seen:
-            return Candidate(what, 0, None, None, 0.0, False, problem="same as another")
-        self._seen[digest] = index
-        evidence = judge.evidence(path)
-        score = round(judge.metric.score(evidence), 4)
-        before = score if step is None else self.candidates[0].score
-        assert before is not None
-        low, high = judge.metric.interval(evidence)
-        return Candidate(
-            what,
-            path.stat().st_size,
-            score,
-            (round(low, 2), round(high, 2)),
-            Runner(path).seconds(judge.split),
-            step is None or judge.floor.passes(before, score),
-        )
-
-    def best(self) -> Candidate:
-        """The smallest that holds the floor."""
-        return min((c for c in self.candidates if c.holds), key=lambda c: c.bytes)
-
-    def better(self, one: Candidate, other: Candidate | None) -> bool:
-        """Whether `one` has the better score."""
-        if one.score is None or other is None or other.score is None:
-            return one.score is not None
-        return self._judge.floor.loss(other.score, one.score) < 0
+def _halve_the_rest(bench: Bench, ways: Ways) -> None:
+    """Halve what the smallest quantization that holds has left in float."""
+    holding = [
+        (candidate.bytes, steps)
+        for candidate, steps in zip(bench.candidates, bench.steps, strict=True)
+        if candidate.holds and len(steps) == 1 and isinstance(steps[0], Quantize)
+    ]
+    if holding and ways.halves_the_rest:
+        _, steps = min(holding, key=lambda one: one[0])
+        bench.run(*steps, HalfWeights())
 
 
-def _fall_back(bench: _Bench, ways: Ways, nodes: Nodes) -> None:
-    """Leave operators, then nodes, out of a static quantization that fails the floor.
+def _fall_back(bench: Bench, ways: Ways, nodes: Nodes) -> None:
+    """Leave operators, then nodes, out of the best static quantization that fails the floor.
 
     Not where a static one that holds is about as small already: nothing is left to gain.
     """
-    static = [
-        (candidate, step)
-        for candidate, step in zip(bench.candidates, bench.steps, strict=True)
-        if isinstance(step, Quantize) and step.mode == "static" and candidate.score is not None
-    ]
+    static = list(_static(bench))
     held = min((c.bytes for c, _ in static if c.holds), default=None)
+    failing: tuple[Candidate, Quantize] | None = None
     for candidate, step in static:
         if candidate.holds or (held is not None and held <= NEAR * candidate.bytes):
             continue
-        if candidate.bytes < bench.best().bytes * NEAR:
-            _leave_out(bench, step, ways.quantizable(nodes), nodes)
-            return
+        if candidate.bytes < _most_bytes(bench) and bench.better(
+            candidate, failing[0] if failing else None
+        ):
+            failing = candidate, step
+    if failing is not None:
+        _leave_out(bench, failing[1], ways.quantizable(nodes), nodes)
 
 
-def _leave_out(bench: _Bench, step: Quantize, known: Sequence[str], nodes: Nodes) -> None:
+def _static(bench: Bench) -> Iterator[tuple[Candidate, Quantize]]:
+    for candidate, steps in zip(bench.candidates, bench.steps, strict=True):
+        if candidate.score is None or len(steps) != 1:
+            continue
+        (step,) = steps
+        if isinstance(step, Quantize) and step.mode == "static":
+            yield candidate, step
+
+
+def _most_bytes(bench: Bench) -> float:
+    """A larger file than this is not taken, whatever its score."""
+    return NEAR * bench.candidates[bench.best()].bytes
+
+
+def _leave_out(bench: Bench, step: Quantize, known: Sequence[str], nodes: Nodes) -> None:
     """Leave out one type after another, the most harmful first, until one try holds."""
     kinds = [kind for kind in known if step.operators is None or kind in step.operators]
     left: list[str] = []
@@ -192,21 +125,37 @@ def _leave_out(bench: _Bench, step: Quantize, known: Sequence[str], nodes: Nodes
         best: tuple[Candidate, str] | None = None
         for kind in [kind for kind in kinds if kind not in left]:
             rest = tuple(k for k in kinds if k not in (*left, kind))
-            candidate = bench.run(replace(step, operators=rest))
+            candidate = bench.run(replace(step, operators=rest), most_bytes=_most_bytes(bench))
             if bench.better(candidate, best[0] if best else None):
                 best = (candidate, kind)
             if candidate.holds:
                 break
         if best is None:
-            return
+            break
         left.append(best[1])
         if best[0].holds:
             names = [name for kind in left for name in nodes[kind] if name]
             _fewer_nodes(bench, replace(step, operators=tuple(kinds)), names)
             return
+    _leave_out_nodes(bench, step, [name for kind in kinds for name in nodes[kind] if name])
 
 
-def _fewer_nodes(bench: _Bench, step: Quantize, names: Sequence[str]) -> None:
+def _leave_out_nodes(bench: Bench, step: Quantize, names: Sequence[str]) -> None:
+    """Leave out twice as many of the most harmful nodes each time, until one try holds."""
+    if not 1 < len(names) <= MOST_NODES:
+        return
+    harm = {name: bench.harm(replace(step, nodes=(name,))) for name in names}
+    worst = sorted(names, key=lambda name: -harm[name])
+    count = 1
+    while count < len(names):
+        tried = bench.run(replace(step, exclude_nodes=tuple(worst[:count])),
+                          most_bytes=_most_bytes(bench))  # fmt: skip
+        if tried.holds or tried.score is None:
+            return
+        count *= 2
+
+
+def _fewer_nodes(bench: Bench, step: Quantize, names: Sequence[str]) -> None:
     """Of the nodes that are left alone, find the half that suffices, as long as one does."""
     while len(names) > 1:
         halves = (names[: len(names) // 2], names[len(names) // 2 :])

@@ -17,12 +17,17 @@ EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 
 
 class Session(Protocol):
-    """A loaded model; `free_batch` if any number of samples can be run at once."""
+    """A loaded model; `free_batch` if many samples at once give what each gives alone.
+
+    `shared` if several threads may run it.
+    """
 
     @property
     def output_names(self) -> tuple[str, ...]: ...
     @property
     def free_batch(self) -> bool: ...
+    @property
+    def shared(self) -> bool: ...
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """One run; the outputs in the model's order."""
@@ -51,6 +56,8 @@ def library_version(kind: Format) -> tuple[str, str]:
 class OnnxSession:
     """ONNX Runtime's."""
 
+    shared = True
+
     def __init__(self, model: Path) -> None:
         import onnxruntime
 
@@ -63,7 +70,9 @@ class OnnxSession:
         )
         self.output_names = tuple(value.name for value in self._session.get_outputs())
         shapes = [value.shape for value in self._session.get_inputs()]
-        self.free_batch = all(not isinstance(shape[0], int) for shape in shapes if shape)
+        free = all(not isinstance(shape[0], int) for shape in shapes if shape)
+        # It takes one scale for a whole batch: a sample's result would depend on the others.
+        self.free_batch = free and b"DynamicQuantizeLinear" not in model.read_bytes()
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """One run."""
@@ -73,6 +82,8 @@ class OnnxSession:
 
 class TfliteSession:
     """LiteRT's, with XNNPACK."""
+
+    shared = False
 
     def __init__(self, model: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter

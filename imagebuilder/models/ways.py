@@ -14,7 +14,13 @@ Nodes = Mapping[str, Sequence[str]]
 
 
 class Ways(Protocol):
-    """What can be tried for models of one format."""
+    """What can be tried for models of one format.
+
+    `halves_the_rest` if weights that a quantization left alone can be stored in half precision.
+    """
+
+    @property
+    def halves_the_rest(self) -> bool: ...
 
     def nodes(self, model: Path) -> dict[str, tuple[str, ...]]:
         """Type of operator → names of its nodes, as a step's keys name both."""
@@ -39,6 +45,7 @@ class OnnxWays:
 
     HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
     """What nearly all work and weights are in, and integer kernels are made for."""
+    halves_the_rest = True
     DYNAMIC = ("MatMul", "Gemm", "LSTM", "GRU", "Gather", "Attention")
 
     def nodes(self, model: Path) -> dict[str, tuple[str, ...]]:
@@ -78,6 +85,7 @@ class TfliteWays:
         "FULLY_CONNECTED",
         "BATCH_MATMUL",
     )
+    halves_the_rest = False
 
     def nodes(self, model: Path) -> dict[str, tuple[str, ...]]:
         """By the names of the outputs, since nodes have none; operators as the quantizer does."""

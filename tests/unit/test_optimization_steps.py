@@ -20,6 +20,7 @@ from imagebuilder.models.steps.prune import prune
 from imagebuilder.models.steps.shapes import fix_shapes
 from imagebuilder.models.steps.simplify import simplify
 from imagebuilder.models.steps.static_int8 import quantize_static
+from imagebuilder.models.tries import Workplace
 
 SPEC = (TensorSpec("x", "float32", (1, 32)),)
 
@@ -257,7 +258,7 @@ def test_steps_in_order_end_in_a_sealed_form(tmp_path: Path, model: Path) -> Non
     )
     (folder / "model.onnx").write_bytes(model.read_bytes())
     source = load_bundle_source(folder / "bundle.yaml")
-    made, split, _ = measure(source, folder / "model.onnx", {}, tmp_path)
+    made, split, _ = measure(source, folder / "model.onnx", {}, Workplace(tmp_path))
     assert made.quantization == (
         "simplify, prune 0.1, int8 static all operators per_channel, ort-format"
     )

@@ -1,5 +1,6 @@
 """`quantize: auto` on models made to be ruined in a known way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ from tflite_network import write_network
 
 from imagebuilder.catalog.bundle_source import AccuracyFloor, BundleSource, load_bundle_source
 from imagebuilder.models import runner
+from imagebuilder.models import tries as tries_module
 from imagebuilder.models.data import Split
 from imagebuilder.models.evaluate import Judge
 from imagebuilder.models.metrics import metric_named
 from imagebuilder.models.optimize import Steps
 from imagebuilder.models.runner import Runner
-from imagebuilder.models.search import Candidate, Search, choose, front, search
+from imagebuilder.models.search import Search, choose, front, search
+from imagebuilder.models.tries import Candidate, Workplace
 
 BUNDLE = """\
 format: 1
@@ -69,7 +72,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(folder: Path, scaling: str = "Mul", floor: str = "95") -> tuple[BundleSource, Path]:
-    """A network with one huge, useless channel, so that the INT8 steps of `scaling` are coarse."""
+    """A network with one huge, useless channel, so that the INT8 steps of `scaling` are coarse.
+
+    Most weights are in front of that.
+    """
     folder.mkdir()
     random = np.random.default_rng(0)
     width = 1024 if scaling == "Mul" else 64
@@ -79,13 +85,15 @@ def made(folder: Path, scaling: str = "Mul", floor: str = "95") -> tuple[BundleS
         (spread, 1 / spread) if scaling == "Mul" else (np.diag(spread[0]), np.diag(1 / spread[0]))
     )
     weights = {
-        "w1": random.normal(size=(64, width)).astype(np.float32),
+        "w0": random.normal(size=(64, 256)).astype(np.float32),
+        "w1": random.normal(size=(256, width)).astype(np.float32),
         "spread": factors[0],
         "shrink": factors[1],
         "w2": random.normal(size=(width, 8)).astype(np.float32),
     }
     nodes = [
-        helper.make_node("MatMul", ["x", "w1"], ["a"], "first"),
+        helper.make_node("MatMul", ["x", "w0"], ["z"], "wide"),
+        helper.make_node("MatMul", ["z", "w1"], ["a"], "first"),
         helper.make_node(scaling, ["a", "spread"], ["b"], "ruinous"),
         helper.make_node(scaling, ["b", "shrink"], ["c"], "back"),
         helper.make_node("MatMul", ["c", "w2"], ["d"], "second"),
@@ -121,7 +129,7 @@ def tries(found: Search) -> list[tuple[str, bool]]:
 def test_what_ruins_a_model_is_left_alone(tmp_path: Path) -> None:
     source, model = made(tmp_path / "tiny")
     calibration, judge = judged(source, model, 64)
-    found = search(source, Steps(model, model), calibration, tmp_path, judge)
+    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
     # Nothing is left out one by one, since the first try without the ruinous ones holds.
     assert tries(found) == [
         ("as it is", True),
@@ -130,7 +138,10 @@ def test_what_ruins_a_model_is_left_alone(tmp_path: Path) -> None:
         ("static all operators", False),
         ("static MatMul", True),
         ("static MatMul per_channel", True),
+        ("dynamic all operators, fp16 weights", True),
     ]
+    # As soon as the first samples show that it fails, the rest is not looked at.
+    assert [c.samples for c in found.candidates] == [100, 100, 100, 64, 100, 100, 100]
     taken = found.candidates[found.taken]
     assert taken.holds
     assert taken.bytes < 0.55 * model.stat().st_size
@@ -143,7 +154,7 @@ def test_what_ruins_a_model_is_left_alone(tmp_path: Path) -> None:
 def test_no_more_is_left_out_once_a_try_holds(tmp_path: Path) -> None:
     source, model = made(tmp_path / "tiny", "Gemm")
     calibration, judge = judged(source, model, 64)
-    found = search(source, Steps(model, model), calibration, tmp_path, judge)
+    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
     # The rest without MatMul is not tried, since the rest without Gemm holds.
     assert tries(found)[4:] == [
         ("static MatMul/Gemm", False),
@@ -151,7 +162,60 @@ def test_no_more_is_left_out_once_a_try_holds(tmp_path: Path) -> None:
         ("static Softmax/MatMul", True),
         ("static Softmax/Gemm/MatMul without 1 nodes", False),
         ("static Softmax/Gemm/MatMul without 1 nodes", False),
+        ("static Softmax/MatMul, fp16 weights", True),
     ]
+
+
+def test_the_most_harmful_nodes_are_left_alone_where_a_type_has_all_weights(tmp_path: Path) -> None:
+    source, model = made(tmp_path / "tiny", "MatMul")
+    calibration, judge = judged(source, model, 64)
+    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
+    # The two that are left alone are the ruinous one and the one behind it.
+    assert tries(found)[5:] == [
+        ("static MatMul per_channel", False),
+        ("static Softmax", False),
+        ("static all operators without 1 nodes", False),
+        ("static all operators without 2 nodes", True),
+        ("static all operators without 2 nodes, fp16 weights", True),
+    ]
+    assert found.candidates[6].problem == "too large to be taken"
+    assert found.candidates[found.taken].bytes < 0.4 * model.stat().st_size
+
+
+def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, model = made(tmp_path / "tiny")
+    calibration, judge = judged(source, model, 64)
+    told: list[str] = []
+
+    def interrupt(words: str) -> None:
+        told.append(words)
+        if len(told) == 5:
+            raise KeyboardInterrupt
+
+    kept = tmp_path / "kept"
+    (tmp_path / "one").mkdir()
+    at = Workplace(tmp_path / "one", kept, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        search(source, Steps(model, model), calibration, judge, at)
+    assert [words.rpartition(" (")[0] for words in told] == [
+        "1: as it is: 100.00, 1.1 MiB, holds",
+        "2: fp16 weights: 100.00, 566.5 KiB, holds",
+        "3: int8 dynamic all operators: 98.00, 289.9 KiB, holds",
+        "4: int8 static all operators: 6.25 on 64 samples, 285.4 KiB, fails",
+        "5: int8 static MatMul: 99.00, 290.4 KiB, holds",
+    ]
+    measured: list[Path] = []
+    monkeypatch.setattr(tries_module, "Runner", lambda path: measured.append(path) or Runner(path))
+    (tmp_path / "two").mkdir()
+    at = Workplace(tmp_path / "two", kept)
+    found = search(source, Steps(model, model), calibration, judge, at)
+    assert len(found.candidates) == 7
+    assert len(measured) == 2
+    assert found.steps.path.stat().st_size == found.candidates[found.taken].bytes
+    # With another floor all is tried anew.
+    other = replace(judge, floor=replace(judge.floor, bound=96.0))
+    search(source, Steps(model, model), calibration, other, at)
+    assert len(measured) == 9
 
 
 def test_operators_of_a_tflite_model_are_left_alone(tmp_path: Path) -> None:
@@ -159,7 +223,7 @@ def test_operators_of_a_tflite_model_are_left_alone(tmp_path: Path) -> None:
     model = tmp_path / "model.tflite"
     write_network(model)
     calibration, judge = judged(source, model, 160)
-    found = search(source, Steps(model, model), calibration, tmp_path, judge)
+    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
     assert tries(found) == [
         ("as it is", True),
         ("fp16 weights", True),
@@ -167,12 +231,10 @@ def test_operators_of_a_tflite_model_are_left_alone(tmp_path: Path) -> None:
         ("dynamic all operators", False),
         ("static all operators", False),
         ("static FULLY_CONNECTED", False),
-        ("static SOFTMAX", True),
-        ("static SOFTMAX/FULLY_CONNECTED without 2 nodes", True),
-        ("static SOFTMAX/FULLY_CONNECTED without 2 nodes", False),
-        ("static SOFTMAX/FULLY_CONNECTED without 1 nodes", False),
-        ("static SOFTMAX/FULLY_CONNECTED without 1 nodes", False),
+        ("static SOFTMAX", False),
+        ("static all operators without 1 nodes", False),
     ]
+    assert [c.problem for c in found.candidates[6:]] == ["too large to be taken"] * 2
     taken = found.candidates[found.taken]
     assert taken.what == "int8 weights all operators"
     assert taken.bytes < 0.3 * model.stat().st_size

@@ -11,12 +11,15 @@ from pathlib import Path
 
 LARGEST = 65504.0
 """Largest finite float16."""
+SCALED = ("QuantizeLinear", "DequantizeLinear")
+"""Operators whose second input is a scale, which may be less than float16 holds well."""
 
 
 def halve_weights(model: Path, target: Path) -> None:
     """Store float32 weights as float16, each followed by a Cast.
 
-    A tensor that float16 cannot hold, and any of fewer than 16 elements, stays as it is.
+    A tensor that float16 cannot hold, the scales of a quantization, and any of fewer than 16
+    elements stay as they are.
     """
     import numpy as np
     import onnx
@@ -25,6 +28,7 @@ def halve_weights(model: Path, target: Path) -> None:
     loaded = onnx.load(model)
     graph = loaded.graph
     outside = {value.name for value in (*graph.input, *graph.output)}
+    outside |= {name for node in graph.node if node.op_type in SCALED for name in node.input[1:2]}
     casts = []
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or tensor.name in outside:
