@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -13,6 +15,7 @@ from typing import Any
 import yaml
 
 from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.state import default_cache
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -201,16 +204,32 @@ def read_schema(name: str) -> dict[str, Any]:
 
 
 def schema_problems(file: YamlFile, schema: str) -> Iterator[Problem]:
-    """Every way in which a file breaks its schema, in the order of the file."""
+    """Every way in which a file breaks its schema, in the order of the file.
+
+    That one fits is remembered in the cache, under the digest of both.
+    """
+    wanted = read_schema(schema)
+    fits = default_cache().root / "checked" / _digest(wanted, file.data)
+    if fits.exists():
+        return
     from jsonschema import Draft202012Validator
 
-    validator = Draft202012Validator(read_schema(schema))
+    validator = Draft202012Validator(wanted)
     found = [
         problem for error in validator.iter_errors(file.data) for problem in _explain(file, error)
     ]
+    if not found:
+        # A cache that cannot be written costs time only.
+        with contextlib.suppress(OSError):
+            fits.parent.mkdir(parents=True, exist_ok=True)
+            fits.touch()
     yield from sorted(
         found, key=lambda p: (p.location.line, p.location.column) if p.location else (0, 0)
     )
+
+
+def _digest(schema: Any, data: Any) -> str:
+    return hashlib.sha256(repr((schema, data)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _explain(file: YamlFile, error: Any) -> Iterator[Problem]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuilder.bundle.drift import read_drift
 from imagebuilder.bundle.errors import BundleError, no_doubled_keys
 from imagebuilder.bundle.format import (
     Accuracy,
@@ -25,7 +24,6 @@ from imagebuilder.bundle.format import (
     TextCheck,
     TextModel,
 )
-from imagebuilder.bundle.golden import check_golden
 from imagebuilder.state import sha256_file
 from imagebuilder.yamlfile import dotted, read_schema
 
@@ -47,6 +45,9 @@ class SealedBundle:
 
 def read_bundle(folder: Path) -> SealedBundle:
     """Read a bundle and verify all of it; `BundleError` with the first error."""
+    from imagebuilder.bundle.drift import read_drift
+    from imagebuilder.bundle.golden import check_golden
+
     try:
         bundle = _open(folder, strict=True)
         _check_listing(bundle)

@@ -7,15 +7,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagebuilder import yamlfile
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
-from imagebuilder.catalog.machine import Machine, make_machine
-from imagebuilder.catalog.runtime import Runtime, make_runtime
-from imagebuilder.catalog.series import Series, make_series, series_problems
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.yamlfile import YamlFile
+
+if TYPE_CHECKING:
+    from imagebuilder.catalog.machine import Machine
+    from imagebuilder.catalog.runtime import Runtime
+    from imagebuilder.catalog.series import Series
 
 KINDS = ("machines", "models", "runtimes", "series")
 
@@ -48,10 +50,14 @@ class Catalog:
                 raise UserError(
                     *(file.problem(("qemu",), f"the key `{key}` is missing") for key in missing)
                 )
+        from imagebuilder.catalog.machine import make_machine
+
         return make_machine(name, file, data, base or {})
 
     def runtime(self, name: str) -> Runtime:
         """A runtime by name; `UserError` if there is none or its file is wrong."""
+        from imagebuilder.catalog.runtime import make_runtime
+
         return make_runtime(name, yamlfile.load(self.path("runtimes", name), "runtime"))
 
     def bundle_source(self, name: str) -> BundleSource:
@@ -61,6 +67,8 @@ class Catalog:
     def series(self, name: str) -> Series:
         """A series by name; `UserError` if there is none or its file is wrong."""
         file = yamlfile.load(self.path("series", name), "series")
+        from imagebuilder.catalog.series import make_series, series_problems
+
         series = make_series(name, file)
         problems = tuple(series_problems(series))
         if problems:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,10 @@ from imagebuilder.catalog import Catalog, make_catalog
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.log import NORMAL, QUIET, VERBOSE, Log
-from imagebuilder.manifest import Manifest, load_manifest
 from imagebuilder.state import default_cache
+
+if TYPE_CHECKING:
+    from imagebuilder.manifest import Manifest
 
 
 @dataclass
@@ -39,6 +41,8 @@ class App:
 
     def manifest(self, path: Path) -> Manifest:
         """The checked manifest; a folder means the `firmware.yaml` in it."""
+        from imagebuilder.manifest import load_manifest
+
         path = path / "firmware.yaml" if path.is_dir() else path
         if not path.exists() and path == Path("firmware.yaml"):
             hint = "`imagebuilder init` writes one, or name another"

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
-from imagebuilder.bundle.signer import read_file_key
 from imagebuilder.bundle.store import export_bundle
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.optimization import show_score
 from imagebuilder.cli.app import App
-from imagebuilder.cli.model_facts import model_facts
 from imagebuilder.cli.model_report import report
 from imagebuilder.errors import UserError
 from imagebuilder.models.build import build_bundle
@@ -39,6 +37,8 @@ command.add_command(report)
 @click.pass_obj
 def inspect(app: App, model: Path, machine: str | None) -> None:
     """Show what MODEL is made of: an ONNX, TFLite or GGUF file, or a sealed bundle's folder."""
+    from imagebuilder.cli.model_facts import model_facts
+
     device = None if machine is None else app.catalog().machine(machine)
     if model.is_dir():
         bundle = read_bundle(model)
@@ -69,6 +69,8 @@ def build(app: App, models: tuple[str, ...], sign: Path | None, output: Path | N
     """Optimize, evaluate and seal MODELS: names, or folders with a bundle.yaml."""
     if sign is not None and output is None:
         raise click.UsageError("--sign needs --output: a signature is a project's, not the cache's")
+    from imagebuilder.bundle.signer import read_file_key
+
     signer = None if sign is None else read_file_key(sign)
     sources = [_source(app, model) for model in models]
     bundles = [build_bundle(source, app.fetcher) for source in sources]

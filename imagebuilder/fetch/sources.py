@@ -9,9 +9,7 @@ from pathlib import Path
 
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import MAX_BYTES, TOO_LARGE, Fetcher
-from imagebuilder.fetch.debian import Archive, find_mirrors
 from imagebuilder.fetch.wheels import fetch_from_wheel
-from imagebuilder.run import CommandFailed, run
 from imagebuilder.source import DebSource, PathSource, PypiSource, Source, UrlSource
 from imagebuilder.state import new_file, sha256_file
 
@@ -59,6 +57,8 @@ def _from_deb(fetcher: Fetcher, source: DebSource) -> Path:
     path = fetcher.cache.download(source.sha256)
     if path.is_file():
         return path
+    from imagebuilder.fetch.debian import Archive, find_mirrors
+
     archive = Archive(fetcher, partial(find_mirrors, fetcher.mirror, fetcher.snapshot))
     arch = "amd64" if source.arch == "all" else source.arch
     deb = archive.fetch_pin(SUITE, arch, source.pin)
@@ -72,6 +72,8 @@ def extract_from_deb(deb: Path, source: DebSource, target: Path) -> None:
 
     Raises `UserError` when the package is none, or the file is not in it or is another one.
     """
+    from imagebuilder.run import CommandFailed, run
+
     with tempfile.TemporaryDirectory(prefix="imagebuilder-") as name:
         folder = Path(name).resolve()
         try:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import MAX_BYTES, TOO_LARGE, Fetcher
-from imagebuilder.run import CommandFailed, run
 from imagebuilder.source import PypiSource
 from imagebuilder.state import new_file, sha256_file
 
@@ -37,6 +36,8 @@ def fetch_from_wheel(fetcher: Fetcher, source: PypiSource) -> Path:
 
 
 def _download(source: PypiSource, folder: Path) -> Path:
+    from imagebuilder.run import CommandFailed, run
+
     options = ["--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     if source.platform:
         options += ["--platform", source.platform]

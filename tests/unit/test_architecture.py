@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "imagebuilder"
 
 ROWS = (
     ("errors", "log", "units", "device", "package", ""),
-    ("run", "state", "yamlfile", "source", "templates", "operators"),
+    ("state",),
+    ("run", "yamlfile", "source", "templates", "operators"),
     ("fetch",),
     ("manifest", "catalog", "bundle", "lock", "artifact"),
     ("accelerator",),

@@ -17,10 +17,10 @@ from imagebuilder.bundle.format import Accuracy
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
 from imagebuilder.catalog.optimization import parse_step
 from imagebuilder.errors import BuildError, UserError
-from imagebuilder.models.build import check_model, check_steps
 from imagebuilder.models.data import load_split
 from imagebuilder.models.evaluate import check_floor, prepare
 from imagebuilder.models.inspect import SMALL, ModelInfo, Port, inspect_model, share
+from imagebuilder.models.make import check_model, check_steps
 from imagebuilder.models.metrics import wilson
 from imagebuilder.models.peak import peak
 from imagebuilder.models.runner import spread
