@@ -13,7 +13,7 @@ from typing import Any
 from imagebuilder.yamlfile import read_schema
 
 FOLDER = Path(__file__).parent / "reference"
-SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "lock")
+SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "lock", "parity")
 
 
 def main() -> None:

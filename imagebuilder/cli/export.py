@@ -11,7 +11,7 @@ from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option, locked_option
 from imagebuilder.yamlfile import read_schema
 
-SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "bundle", "lock")
+SCHEMAS = ("manifest", "machine", "runtime", "series", "bundle-source", "bundle", "lock", "parity")
 
 
 @click.group()

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -32,11 +34,12 @@ from imagebuilder.models.parity import (
     measure_parity,
     parity_data,
 )
-from imagebuilder.models.search import Candidate as Tried
 from imagebuilder.models.steps.tflite import quantize_tflite
+from imagebuilder.models.tries import Candidate as Tried
 from imagebuilder.report.parity import complete, parity_files
 from imagebuilder.report.parity_page import PARITY
 from imagebuilder.state import Cache, sha256_file
+from imagebuilder.yamlfile import read_schema
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bundles"
 CHECK = TensorsCheck("golden.safetensors", 2, rtol=0.1, atol=0.01, top1=True)
@@ -211,6 +214,10 @@ TRIED = (
 )
 
 
+def fits_schema(data: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(read_schema("parity")).validate(data)
+
+
 def test_a_report_has_places_candidates_and_layers(tiny: tuple[SealedBundle, Path]) -> None:
     parity = measure_parity(*tiny, TRIED, "fp16 weights: the smallest")
     data = json.loads(parity_files(complete(parity_data(parity), ()))[PARITY])
@@ -227,6 +234,7 @@ def test_a_report_has_places_candidates_and_layers(tiny: tuple[SealedBundle, Pat
     assert [one["front"] for one in data["candidates"]] == [False, False, False, True, False]
     assert [layer["tensor"] for layer in data["layers"]] == ["b", "y"]
     assert data["why"] == "fp16 weights: the smallest"
+    fits_schema(data)
 
 
 def test_a_report_of_another_source_is_refused(
@@ -248,6 +256,7 @@ def test_what_is_not_finite_is_null(tiny: tuple[SealedBundle, Path]) -> None:
         dataclasses.replace(parity.layers[0], max_abs=math.nan),
     ))  # fmt: skip
     data = parity_data(odd)
+    fits_schema(complete(data, ()))
     assert data["largest"] is None
     assert data["layers"][0]["max_abs"] is None
     json.dumps(data, allow_nan=False)
