@@ -37,7 +37,7 @@ class Quantize:
     """INT8 quantization; `operators` None means all that the quantizer knows.
 
     The mode `weights` stores weights as INT8 and computes in float32. `nodes`, unless empty, are
-    the only ones that are quantized.
+    the only ones that are quantized. The calibration `average` is TensorFlow Lite's only.
     """
 
     mode: Literal["static", "dynamic", "weights"]
@@ -46,7 +46,7 @@ class Quantize:
     exclude_nodes: tuple[str, ...] = ()
     per_channel: bool = False
     reduce_range: bool = False
-    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    calibration: Literal["minmax", "average", "entropy", "percentile"] = "minmax"
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,16 +143,22 @@ def check_steps(source: BundleSource, model: Path) -> None:
 
 
 def _unfit_for_tflite(step: OptimizeStep) -> str:
-    if isinstance(step, Quantize) and (step.reduce_range or step.calibration != "minmax"):
-        return "of a TensorFlow Lite model only `operators` and nodes can be chosen"
+    if isinstance(step, Quantize) and (step.reduce_range or step.calibration not in RANGES):
+        return "of a TensorFlow Lite model only operators, nodes and `average` can be chosen"
     if isinstance(step, Quantize | Auto | HalfWeights):
         return ""
     return "a TensorFlow Lite model can only be quantized"
 
 
+RANGES = ("minmax", "average")
+"""How ranges are found for TensorFlow Lite."""
+
+
 def _unfit_for_onnx(step: OptimizeStep) -> str:
     if isinstance(step, Quantize) and step.mode == "weights":
         return "weights alone become INT8 in TensorFlow Lite models only; `fp16` halves these"
+    if isinstance(step, Quantize) and step.calibration == "average":
+        return "ranges are averaged in TensorFlow Lite models only; `percentile` is like it"
     return ""
 
 

@@ -106,6 +106,8 @@ def describe(step: OptimizeStep) -> str:
 def _describe_quantize(step: Quantize) -> str:
     operators = "all operators" if step.operators is None else "/".join(step.operators)
     flags = [name for name in ("per_channel", "reduce_range") if getattr(step, name)]
+    if step.calibration != "minmax":
+        flags.append(step.calibration)
     if step.nodes:
         flags.append(f"of {len(step.nodes)} nodes")
     if step.exclude_nodes:

@@ -109,8 +109,10 @@ class TfliteWays:
         yield Quantize("weights")
         yield Quantize("dynamic")
         yield Quantize("static")
+        yield Quantize("static", calibration="average")
         if heavy:
             yield Quantize("static", operators=heavy)
+            yield Quantize("static", operators=heavy, calibration="average")
 
     def quantizable(self, nodes: Nodes) -> list[str]:
         """All that the quantizer has a name for."""

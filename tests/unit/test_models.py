@@ -155,7 +155,7 @@ STEPS = """\
         ]),
         (FIXTURE.parents[1] / "good-tflite" / "model.tflite", [
             "optimize[0]: a TensorFlow Lite model can only be quantized",
-            "optimize[2]: of a TensorFlow Lite model only `operators` and nodes can be chosen",
+            "optimize[2]: of a TensorFlow Lite model only operators, nodes and `average` can be chosen",
         ]),
     ],
     ids=("onnx", "tflite"),
@@ -205,6 +205,19 @@ def test_what_is_no_model_is_an_error(tmp_path: Path, raw: bytes) -> None:
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"x\.onnx: not a valid ONNX model"):
         inspect_model(path)
+
+
+def test_no_format_is_claimed_of_a_file_that_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"PK\3\4" + b"x" * 50)
+    with pytest.raises(UserError) as caught:
+        inspect_model(path)
+    assert str(caught.value).startswith(
+        "model.pt: not a valid ONNX, TensorFlow Lite or GGUF model: "
+    )
+    assert "hint: a model in the ONNX, TensorFlow Lite or GGUF format is needed" in str(
+        caught.value
+    )
 
 
 def test_gigantic_shapes_do_not_hurt(tmp_path: Path) -> None:
