@@ -59,9 +59,11 @@ class Toolbox:
         return self.root / relative
 
     def _loader(self) -> Path:
-        return next(self.root.glob("usr/lib*/*/ld-linux-*.so.*"), None) or next(
-            self.root.glob("usr/lib*/ld-linux-*.so.*")
-        )
+        for pattern in ("usr/lib*/*/ld-linux-*.so.*", "usr/lib*/ld-linux-*.so.*"):
+            for path in self.root.glob(pattern):
+                return path
+        what = f"the host tools in {self.root} have no loader, ld-linux"
+        raise BuildError(what, hint="`imagebuilder lock --update`")
 
     def _library_folders(self) -> tuple[Path, ...]:
         triplets = sorted(self.root.glob("usr/lib/*-linux-gnu"))

@@ -81,9 +81,10 @@ class Log:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of the command's result, on stdout; colours only on a terminal."""
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table(*header)
+        # A narrow terminal breaks words rather than leave out their ends.
+        table = Table(*(Column(name, overflow="fold") for name in header))
         for row in rows:
             table.add_row(*row)
         self._clear()

@@ -93,10 +93,19 @@ def host_errors(what: str, path: Path | None = None) -> Iterator[None]:
         ) from error
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        # Where the kernel has no folders to make, as in /proc.
+        what = f"cannot write folder {folder}: {os.strerror(error.errno or 0)}"
+        raise UserError(what, hint="name a folder elsewhere") from error
+
+
 def make_writable(folder: Path) -> None:
     """Make a folder if there is none; `UserError` if nothing can be written there."""
     with host_errors("folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
 
@@ -105,7 +114,7 @@ def make_writable(folder: Path) -> None:
 def new_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well."""
     with host_errors("file", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         sweep(path.parent)
         temporary, lock = _claim(lambda: _make_file(path.parent))
     try:
@@ -125,7 +134,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     When another process finished the same folder first, its result stays and ours is dropped.
     """
     with host_errors("folder", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         sweep(path.parent)
         temporary, lock = _claim(lambda: Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent)))
     try:
@@ -146,7 +155,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A folder in `parent` for as long as the block; what killed processes left there goes too."""
     with host_errors("folder", parent):
-        parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(parent)
         sweep(parent)
         folder, lock = _claim(lambda: Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent)))
     try:

@@ -29,6 +29,8 @@ def command(
     asked = ask(app, manifest, machine, engine)
     path = lock_path(asked.manifest.file.path)
     if check:
+        if not path.is_file():
+            raise BuildError(f"there is no {path}", hint="`imagebuilder lock` writes it")
         try:
             decide(app, asked, locked=True)
         except LockUnfit as error:

@@ -84,6 +84,9 @@ def judge(path: Path, done: Completed) -> ModelInfo:
     if done.exit_code == -signal.SIGXCPU:
         reason = "it takes too long to parse"
     name = {"tflite": "TensorFlow Lite"}.get(model_format(path), "ONNX")
+    if name == "ONNX" and path.suffix != ".onnx":
+        # What has no mark of another format is read as ONNX, which has none itself.
+        name = "ONNX, TensorFlow Lite or GGUF"
     hint = f"a model in the {name} format is needed"
     raise UserError(f"{path.name}: not a valid {name} model: {reason}", hint=hint)
 

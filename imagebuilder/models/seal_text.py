@@ -132,27 +132,35 @@ def _description(
         checks=(),
         accuracy=None,
         resources=Resources(info.weights_bytes, info.activation_bytes),
-        provenance=Provenance(
-            source=source_text(source),
-            source_sha256=files[MODEL].sha256,
-            builder=f"imagebuilder {__version__}",
-            runtime=golden["server"],
-            cpu_features=golden["cpu_features"],
-        ),
+        provenance=_provenance(source, files[MODEL].sha256, golden),
         files=files,
         rollback_version=source.rollback_version,
         signature=None,
         drift=None,
         ai_bom=None,
-        text=TextModel(
-            info.architecture,
-            info.parameters,
-            info.context,
-            info.cache_bytes,
-            info.vocabulary,
-            info.tokenizer,
-        ),
+        text=_text_model(info),
         text_checks=tuple(
             TextCheck(GOLDEN, check.agreement, check.perplexity) for check in source.text_checks
         ),
+    )
+
+
+def _provenance(source: BundleSource, sha256: str, golden: Mapping[str, Any]) -> Provenance:
+    return Provenance(
+        source=source_text(source),
+        source_sha256=sha256,
+        builder=f"imagebuilder {__version__}",
+        runtime=golden["server"],
+        cpu_features=golden["cpu_features"],
+    )
+
+
+def _text_model(info: TextInfo) -> TextModel:
+    return TextModel(
+        info.architecture,
+        info.parameters,
+        info.context,
+        info.cache_bytes,
+        info.vocabulary,
+        info.tokenizer,
     )

@@ -64,6 +64,14 @@ def test_a_missing_program_is_named(toolbox: Toolbox) -> None:
         toolbox.argv("mkfs.btrfs")
 
 
+def test_tools_without_a_loader_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    (tmp_path / "usr/sbin/mkfs.vfat").touch()
+    with pytest.raises(BuildError) as caught:
+        Toolbox(tmp_path, "d" * 64).argv("mkfs.vfat")
+    assert caught.value.what == f"the host tools in {tmp_path} have no loader, ld-linux"
+
+
 def make_package(folder: Path) -> tuple[Package, bytes]:
     """A real package `tool` with one program."""
     source = folder / "source"
