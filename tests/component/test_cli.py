@@ -51,8 +51,11 @@ def test_init_list_validate(tmp_path: Path) -> None:
         (["init", "--model", "digit"], "did you mean digits?"),
         (["dance"], "No such command 'dance'"),
         (["lock", "--check", "--update"], "--check and --update exclude each other"),
-        (["init", "/proc/x"], "cannot write folder /proc/x: No such file or directory\n"
-                              "  hint: name a folder elsewhere"),
+        (
+            ["init", "/proc/x"],
+            "cannot write folder /proc/x: No such file or directory\n"
+            "  hint: name a folder elsewhere",
+        ),
     ],
 )
 def test_mistakes(tmp_path: Path, words: list[str], message: str) -> None:

@@ -155,7 +155,8 @@ STEPS = """\
         ]),
         (FIXTURE.parents[1] / "good-tflite" / "model.tflite", [
             "optimize[0]: a TensorFlow Lite model can only be quantized",
-            "optimize[2]: of a TensorFlow Lite model only operators, nodes and `average` can be chosen",
+            "optimize[2]: of a TensorFlow Lite model only operators, nodes and `average` "
+            "can be chosen",
         ]),
     ],
     ids=("onnx", "tflite"),

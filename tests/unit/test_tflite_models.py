@@ -92,6 +92,25 @@ def test_batches_of_any_size() -> None:
         assert (result == 4 * value).all()
 
 
+def test_ranges_are_extremes_or_averages(tmp_path: Path) -> None:
+    """One of 41 samples is a hundred times as large as the others."""
+    model = tmp_path / "model.tflite"
+    write_network(model)
+    x = np.ones((41, INPUTS), np.float32)
+    x[20] = 100
+    scales = {}
+    for method in ("minmax", "average"):
+        path = tmp_path / f"{method}.tflite"
+        step = Quantize("static", calibration=method)
+        quantize_tflite(step, model, path, Split({"x": x}, np.zeros(41, np.int64)))
+        graph = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0).subgraphs[0]
+        first = graph.tensors[graph.operators[0].outputs[0]]
+        scales[method] = float(first.quantization.scale[0])
+    assert scales["minmax"] == pytest.approx(100 / 255, rel=0.01)
+    # 5 % of the large one, and what 20 more samples leave of that.
+    assert scales["average"] == pytest.approx((1 + 99 * 0.05 * 0.95**20) / 255, rel=0.01)
+
+
 def test_calibration_needs_a_signature(tmp_path: Path) -> None:
     split = Split({"x": np.ones((4, 3), np.float32)}, np.zeros(4, np.int64))
     with pytest.raises(BuildError) as caught:
