@@ -31,6 +31,7 @@ def describe(raw: bytes) -> dict[str, Any]:
     types = _names(schema.TensorType)
     tensors = [_Tensor(model, graph.Tensors(i), types) for i in range(graph.TensorsLength())]
     nodes = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+    _check_order(graph, tensors, nodes)
     weights = [tensor for tensor in tensors if tensor.weight_bytes]
     kinds = [_kind(model.OperatorCodes(node.OpcodeIndex()), schema) for node in nodes]
     counted = [_macs(kind, node, tensors) for (kind, _), node in zip(kinds, nodes, strict=True)]
@@ -62,9 +63,23 @@ class _Tensor:
         self.bytes = self.count * size
         buffer = model.Buffers(tensor.Buffer())
         self.weight_bytes = 0 if buffer is None else buffer.DataLength()
+        elsewhere = buffer is not None and buffer.Offset() > 1
+        self.given = bool(self.weight_bytes or elsewhere or tensor.IsVariable() or 0 in fixed)
 
     def port(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "shape": self.shape}
+
+
+def _check_order(graph: Any, tensors: list[_Tensor], nodes: list[Any]) -> None:
+    """`ValueError` for a node that reads what none before it made: a runtime would read memory."""
+    made = {graph.Inputs(i) for i in range(graph.InputsLength())}
+    for number, node in enumerate(nodes):
+        for i in range(node.InputsLength()):
+            at = node.Inputs(i)
+            if at >= 0 and at not in made and not tensors[at].given:
+                name = tensors[at].name
+                raise ValueError(f"operator {number} reads {name[:100]!r} before it is made")
+        made |= {node.Outputs(i) for i in range(node.OutputsLength())}
 
 
 def _names(kind: Any) -> dict[int, str]:

@@ -2,9 +2,13 @@
 
 import os
 import random
+import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -60,6 +64,64 @@ def test_mutated_models_do_not_crash_the_builder(tmp_path: Path) -> None:
         assert said == "valid" or said.startswith(
             "x.tflite: not a valid TensorFlow Lite model: "
         ), seed
+
+
+def changed(change: Callable[[Any, Any], None]) -> bytes:
+    """The doubling model after a change of its model and graph."""
+    model = schema.ModelT.InitFromPackedBuf(DOUBLING.read_bytes(), 0)
+    change(model, model.subgraphs[0])
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def cycle(_model: Any, graph: Any) -> None:
+    graph.operators[0].inputs = [graph.operators[1].outputs[0]] * 2
+
+
+def gigantic(_model: Any, graph: Any) -> None:
+    for tensor in graph.tensors:
+        tensor.shape, tensor.shapeSignature = [(1 << 31) - 1] * 4, None
+
+
+def weights_elsewhere(model: Any, graph: Any) -> None:
+    buffer = schema.BufferT()
+    buffer.offset, buffer.size = 1 << 40, 1 << 40
+    model.buffers.append(buffer)
+    graph.tensors[0].buffer = 1
+
+
+def no_such_tensor(_model: Any, graph: Any) -> None:
+    graph.operators[0].inputs = [1 << 30, 0]
+
+
+WHOLE = DOUBLING.read_bytes()
+INVALID = "not a valid TensorFlow Lite model: "
+REFUSED = "LiteRT cannot load it: "
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (WHOLE[: len(WHOLE) // 2], f"{INVALID}unpack_from requires a buffer of at least 232 "),
+        (b"PK\3\4TFL3" + WHOLE[8:], f"{INVALID}unpack_from requires a buffer of at least 6732"),
+        (changed(cycle), f"{INVALID}operator 0 reads 'y' before it is made"),
+        (changed(gigantic), f"{REFUSED}tflite/util.cc BytesRequired number of elements overflow"),
+        (changed(weights_elsewhere), f"{REFUSED}Constant buffer 1 specified an out of range of"),
+        (changed(no_such_tensor), f"{INVALID}list index out of range"),
+    ],
+    ids=["truncated", "wrong magic", "cycle", "gigantic", "weights elsewhere", "no such tensor"],
+)
+def test_a_hostile_model_is_refused_within_limits(tmp_path: Path, raw: bytes, message: str) -> None:
+    path = tmp_path / "x.tflite"
+    path.write_bytes(raw)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with pytest.raises(UserError) as caught:  # noqa: PT012
+        inspect_model(path)
+        try_model(path, [TensorSpec("x", "float32", (-1, 3))])
+    assert str(caught.value).startswith(f"x.tflite: {message}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 6
 
 
 def test_a_damaged_model_cannot_be_run(tmp_path: Path) -> None:
