@@ -24,7 +24,8 @@ class Cache:
     """The folder for everything that can be made or fetched again, keyed by content.
 
     `downloads/` by SHA-256 of the file, `bundles/` by bundle digest, `steps/` by step fingerprint,
-    `tools/` for unpacked host tools, `logs/`.
+    `tools/` for unpacked host tools, `checked/` by schema and definition, `tries/` of searches,
+    `parity/` by bundle digest, `logs/`.
     """
 
     root: Path

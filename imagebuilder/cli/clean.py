@@ -13,7 +13,7 @@ from imagebuilder.errors import UserError
 from imagebuilder.units import show_size
 
 CACHE_PARTS = ("steps", "models", "bundles", "tools", "downloads", "apt", "logs", "operators",
-               "zig")  # fmt: skip
+               "zig", "checked", "parity", "tries")  # fmt: skip
 
 
 @click.command()

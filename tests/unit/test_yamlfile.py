@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagebuilder import yamlfile
 from imagebuilder.errors import UserError
+from imagebuilder.state import Cache
 
 
 def parse(tmp_path: Path, text: str) -> yamlfile.YamlFile:
@@ -79,3 +81,34 @@ def test_any_text_gives_values_or_a_user_error(tmp_path_factory, text: str) -> N
         assert isinstance(yamlfile.parse(path).data, dict)
     except UserError as error:
         assert error.problems  # noqa: PT017 - either outcome is right
+
+
+def test_a_definition_that_fits_is_not_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yamlfile, "default_cache", lambda: Cache(tmp_path / "cache"))
+    good = (Path(__file__).parents[2] / "machine-configs" / "qemuarm64.yaml").read_text("utf-8")
+    path = tmp_path / "file.yaml"
+    path.write_text(good, encoding="utf-8")
+    yamlfile.load(path, "machine")
+    for text, wrong in (("format: 1", "format: 1\nsize: 7"), ("format: 1", "format: 2")):
+        path.write_text(good.replace(text, wrong), encoding="utf-8")
+        for _ in range(2):
+            with pytest.raises(UserError):
+                yamlfile.load(path, "machine")
+    path.write_text(good, encoding="utf-8")
+    monkeypatch.setattr(jsonschema, "Draft202012Validator", None)
+    yamlfile.load(path, "machine")
+    path.write_text(f"{good}# a comment\n", encoding="utf-8")
+    yamlfile.load(path, "machine")
+    with pytest.raises(TypeError):
+        yamlfile.load(path, "runtime")
+
+
+def test_a_cache_that_cannot_be_written_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").touch()
+    monkeypatch.setattr(yamlfile, "default_cache", lambda: Cache(tmp_path / "cache"))
+    machine = Path(__file__).parents[2] / "machine-configs" / "qemuarm64.yaml"
+    assert yamlfile.load(machine, "machine").data["arch"] == "aarch64"
