@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -44,7 +45,9 @@ std::string_view header_of(evhttp_request* request, const char* name);
 void add_header(evhttp_request* request, const char* name, const std::string& value);
 
 void send(evhttp_request* request, int status, const std::string& body,
-          const std::string& type = "application/json");
+          const char* type = "application/json");
+// As a header has it (RFC 9110, 5.6.7).
+std::string date_text(std::chrono::system_clock::time_point time);
 // A JSON body with the reason.
 void send_error(evhttp_request* request, int status, const std::string& message);
 
