@@ -12,7 +12,12 @@ from imagebuilder.bundle.signer import read_public_key
 from imagebuilder.cli.app import App
 from imagebuilder.errors import Location, Problem, UserError
 from imagebuilder.report.contents import Sizes, differences, sizes
-from imagebuilder.report.evidence import image_problems, read_evidence, verify_evidence
+from imagebuilder.report.evidence import (
+    INDEX_SIGNATURE,
+    image_problems,
+    read_evidence,
+    verify_evidence,
+)
 from imagebuilder.state import sha256_file
 from imagebuilder.units import show_size
 
@@ -75,6 +80,8 @@ def _verify(app: App, archive: Path, image: Path | None, key: Path | None) -> No
     if problems:
         raise UserError(*(Problem(problem, Location(archive)) for problem in problems))
     signed = "" if key is None else ", signed by the key"
+    if key is None and INDEX_SIGNATURE in evidence.files:
+        signed = ", signed, but not checked by whom (--key)"
     fits = "" if image is None else f", and {image} is its image"
     app.log.print(f"{archive}: {len(evidence.files)} files fit together{signed}{fits}")
 

@@ -61,7 +61,8 @@ def read_evidence(path: Path) -> Evidence:
         with tarfile.open(path, "r:") as archive:
             return Evidence(dict(_members(path, archive)))
     except (OSError, tarfile.TarError) as error:
-        raise UserError(f"{path}: no readable archive of evidence: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{path}: no readable archive of evidence: {why}") from error
 
 
 def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:

@@ -45,7 +45,9 @@ def read_results(path: Path) -> list[Data]:
     """The results that `imagebuilder test` wrote; `UserError` if the file has none."""
     try:
         data = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: no readable results: {error.strerror}") from error
+    except ValueError as error:
         raise UserError(f"{path}: no readable results: {error}") from error
     if not isinstance(data, list) or not all(
         isinstance(one, dict) and {"machine", "target", "parity"} <= set(one) for one in data

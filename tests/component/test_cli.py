@@ -36,6 +36,11 @@ def test_init_list_validate(tmp_path: Path) -> None:
     assert again.returncode == EXIT_INPUT
     assert "firmware.yaml exists already" in again.stderr
     assert imagebuilder(folder, "validate").returncode == 0
+    unlocked = imagebuilder(folder, "lock", "--check")
+    assert unlocked.returncode == 1
+    assert unlocked.stderr == (
+        f"error: there is no {folder}/firmware.lock\n  hint: `imagebuilder lock` writes it\n"
+    )
     models = imagebuilder(folder, "list", "models").stdout
     assert "digits" in models
     assert "magika" in models

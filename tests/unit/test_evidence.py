@@ -160,6 +160,11 @@ def test_archives_that_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no tar" * 1000)
     with pytest.raises(UserError, match="no readable archive of evidence"):
         read_evidence(path)
+    with pytest.raises(UserError) as caught:
+        read_evidence(tmp_path / "none.tar")
+    assert str(caught.value) == (
+        f"{tmp_path}/none.tar: no readable archive of evidence: No such file or directory"
+    )
 
 
 def read_spdx(*documents: bytes) -> spdx.SHACLObjectSet:

@@ -172,6 +172,9 @@ def test_files_without_results(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         read_results(path)
     assert str(caught.value) == message.format(path=path)
+    with pytest.raises(UserError) as caught:
+        read_results(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: no readable results: Is a directory"
 
 
 def test_json_is_strict(tmp_path: Path) -> None:
