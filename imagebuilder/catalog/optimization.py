@@ -124,6 +124,27 @@ def parse_step(data: str | dict[str, Any]) -> OptimizeStep:
     )
 
 
+def show_step(step: OptimizeStep) -> str:
+    """A quantization or a step without options as a line of `optimize`: `parse_step` reversed."""
+    import yaml
+
+    for name, plain in PLAIN.items():
+        if step == plain:
+            return name
+    assert isinstance(step, Quantize)
+    keys: dict[str, Any] = {"quantize": step.mode}
+    for key in ("operators", "nodes", "exclude_nodes"):
+        if getattr(step, key):
+            keys[key] = list(getattr(step, key))
+    for key in ("per_channel", "reduce_range"):
+        if getattr(step, key):
+            keys[key] = True
+    if step.calibration != "minmax":
+        keys["calibration"] = step.calibration
+    text: str = yaml.safe_dump(keys, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.strip()
+
+
 def step_problems(file: YamlFile) -> Iterator[Problem]:
     """What is wrong with `optimize` beyond its schema."""
     steps = file.data.get("optimize", ())

@@ -12,7 +12,7 @@ import click
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.bundle.store import export_bundle
 from imagebuilder.catalog.bundle_source import BundleSource, load_bundle_source
-from imagebuilder.catalog.optimization import show_score
+from imagebuilder.catalog.optimization import show_score, show_step
 from imagebuilder.cli.app import App
 from imagebuilder.cli.model_report import report
 from imagebuilder.errors import UserError
@@ -128,6 +128,9 @@ def search_(app: App, models: tuple[str, ...]) -> None:
         )
         app.log.table(header, list(_search_rows(found)))
         app.log.print(f"{source.name}: {found.candidates[found.taken].what}: {found.why}")
+        app.log.print("in `optimize`:" if found.chosen else "`optimize` needs no quantization")
+        for step in found.chosen:
+            app.log.print(f"  - {show_step(step)}")
 
 
 def _search_rows(found: Search) -> Iterable[tuple[str, ...]]:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from imagebuilder.catalog.bundle_source import BundleSource
-from imagebuilder.catalog.optimization import HalfWeights, Quantize
+from imagebuilder.catalog.optimization import HalfWeights, OptimizeStep, Quantize
 from imagebuilder.models.data import Split
 from imagebuilder.models.optimize import Steps
 from imagebuilder.models.tries import Bench, Candidate, Judging, Workplace
@@ -33,12 +33,16 @@ MOST_NODES = 200
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """All tries in order, the position of the one taken, why, and its model."""
+    """All tries in order, the position of the one taken, why, and its model.
+
+    `chosen` are the steps that made it, after those that the search began with.
+    """
 
     candidates: tuple[Candidate, ...]
     taken: int
     why: str
     steps: Steps
+    chosen: tuple[OptimizeStep, ...] = ()
 
     def sealed(self) -> dict[str, Any]:
         """What of it is the same in every run: all but times and what depends on them."""
@@ -69,7 +73,8 @@ def search(
     if not bench.steps[taken]:
         return Search(candidates, taken, why, start)
     path = bench.made(taken)
-    return Search(candidates, taken, why, start.then(path, path, candidates[taken].what, {}))
+    made = start.then(path, path, candidates[taken].what, {})
+    return Search(candidates, taken, why, made, bench.steps[taken])
 
 
 def _halve_the_rest(bench: Bench, ways: Ways) -> None:
@@ -144,8 +149,7 @@ def _leave_out_nodes(bench: Bench, step: Quantize, names: Sequence[str]) -> None
     """Leave out twice as many of the most harmful nodes each time, until one try holds."""
     if not 1 < len(names) <= MOST_NODES:
         return
-    harm = {name: bench.harm(replace(step, nodes=(name,))) for name in names}
-    worst = sorted(names, key=lambda name: -harm[name])
+    worst = bench.most_harmful({name: replace(step, nodes=(name,)) for name in names})
     count = 1
     while count < len(names):
         tried = bench.run(replace(step, exclude_nodes=tuple(worst[:count])),

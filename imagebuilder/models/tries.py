@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -140,11 +140,27 @@ class Bench:
         score = self._metric.score
         return self._floor.loss(score(theirs[:both]), score(mine[:both])) < 0
 
-    def harm(self, step: OptimizeStep) -> float:
-        """Noise in the first output that a step makes, as a share of the signal.
+    def most_harmful(self, steps: Mapping[str, OptimizeStep]) -> list[str]:
+        """The names of steps by the harm that each does alone, the worst first.
 
-        Measured on some samples of the calibration data, against the model as it is.
+        Harm is the noise in the first output as a share of the signal, on some samples of the
+        calibration data.
         """
+        self._at.tell(f"measures what each of {len(steps)} nodes does alone")
+        harm = {name: self._harm(step) for name, step in steps.items()}
+        return sorted(harm, key=lambda name: -harm[name])
+
+    def _harm(self, step: OptimizeStep) -> float:
+        kept = self._kept(("harm", step))
+        known = None if kept is None else _read(kept)
+        if known is not None and known.evidence is not None:
+            return float(known.evidence[0])
+        harm = self._measure_harm(step)
+        if kept is not None:
+            _write(kept, _Tried(evidence=np.array([harm])))
+        return harm
+
+    def _measure_harm(self, step: OptimizeStep) -> float:
         few = self._calibration.first(HARM_SAMPLES)
         try:
             noisy = Runner(self._make((step,))).first_outputs(few)
@@ -249,11 +265,11 @@ class Bench:
         digest.update(repr(parts).encode())
         return digest
 
-    def _kept(self, steps: Steps) -> Path | None:
+    def _kept(self, what: object) -> Path | None:
         if self._at.kept is None:
             return None
         digest = self._base.copy()
-        digest.update(repr(steps).encode())
+        digest.update(repr(what).encode())
         return self._at.kept / f"{digest.hexdigest()}.npz"
 
 

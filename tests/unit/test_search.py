@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 from tflite_network import write_network
 
 from imagebuilder.catalog.bundle_source import AccuracyFloor, BundleSource, load_bundle_source
+from imagebuilder.catalog.optimization import OptimizeStep, Quantize, parse_step, show_step
 from imagebuilder.models import runner
 from imagebuilder.models import tries as tries_module
 from imagebuilder.models.data import Split
@@ -33,6 +35,18 @@ data: {recipe: data.py, calibration: train, evaluation: test}
 accuracy: {metric: agreement, min: 95}
 checks: [{kind: tensors}]
 """
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(parse_step(name) for name in ("fp16", "simplify", "ort-format")),
+        Quantize("dynamic"),
+        Quantize("static", ("Conv", "MatMul"), ("a", "b: c"), ("/x, y]",), True, True, "average"),
+    ],
+)
+def test_a_step_is_written_as_it_is_read(step: OptimizeStep) -> None:
+    assert parse_step(yaml.safe_load(show_step(step))) == step
 
 
 def candidate(what: str, size: int, seconds: float, score: float = 90, holds: bool = True):
@@ -179,6 +193,10 @@ def test_the_most_harmful_nodes_are_left_alone_where_a_type_has_all_weights(tmp_
         ("static all operators without 2 nodes, fp16 weights", True),
     ]
     assert found.candidates[6].problem == "too large to be taken"
+    assert [show_step(step) for step in found.chosen] == [
+        "{quantize: static, exclude_nodes: [ruinous, back]}",
+        "fp16",
+    ]
     assert found.candidates[found.taken].bytes < 0.4 * model.stat().st_size
 
 
