@@ -177,9 +177,8 @@ std::string Metrics::render(const Models& models, const Gauges& gauges) const {
            static_cast<double>(gauges.connections));
     single(text, "process_resident_memory_bytes", "gauge", "Resident memory.",
            static_cast<double>(resident_bytes()));
-    const std::chrono::duration<double> started = started_.time_since_epoch();
     single(text, "process_start_time_seconds", "gauge", "Start of the process, Unix time.",
-           started.count());
+           static_cast<double>(started_));
     return text;
 }
 

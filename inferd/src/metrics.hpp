@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <map>
 #include <optional>
 #include <string>
@@ -66,7 +67,8 @@ class Metrics {
     std::map<std::string, OfModel> models_;
     std::map<std::string, Drift> drift_;  // by the bundle's digest
     std::map<std::string, std::uint64_t> reloads_ = {{"success", 0}, {"failure", 0}};
-    std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
+    // Not the clock of the C++ library: compiled for 32-bit Arm that throws from 2038 on.
+    std::time_t started_ = std::time(nullptr);
 };
 
 }  // namespace inferd
