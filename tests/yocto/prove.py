@@ -210,9 +210,8 @@ def command(
 
 def first_error(text: str) -> str:
     """The first line that names an error."""
-    lines = [
-        line for line in text.splitlines() if re.search(r"(?i)error|nothing (r?provides)", line)
-    ]
+    telling = re.compile(r"(?i)error|exit code|nothing (r?provides)")
+    lines = [line for line in text.splitlines() if telling.search(line)]
     return (lines or ["no error in the output"])[0][:160]
 
 
