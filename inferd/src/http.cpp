@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 
 #include "json.hpp"
 
@@ -34,7 +35,7 @@ std::string head_of(const evhttp_request& request, std::size_t size, const char*
     }
     text.append("Content-Type: ").append(type);
     text.append("\r\nContent-Length: ").append(std::to_string(size));
-    text.append("\r\nDate: ").append(date_text(std::chrono::system_clock::now()));
+    text.append("\r\nDate: ").append(date_text(std::time(nullptr)));
     return text.append("\r\n\r\n");
 }
 
@@ -124,12 +125,13 @@ void send(evhttp_request* request, int status, const std::string& body, const ch
     if (connection != nullptr) write_now(evhttp_connection_get_bufferevent(connection));
 }
 
-std::string date_text(std::chrono::system_clock::time_point time) {
+std::string date_text(std::time_t seconds) {
     constexpr std::string_view kDays = "SunMonTueWedThuFriSat";
     constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    const std::chrono::sys_seconds time{std::chrono::seconds(seconds)};
     const auto day = std::chrono::floor<std::chrono::days>(time);
     const std::chrono::year_month_day date(day);
-    const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - day));
+    const std::chrono::hh_mm_ss clock(time - day);
     const auto two = [](auto value) {
         const auto number = static_cast<unsigned>(value);
         return std::string{static_cast<char>('0' + number / 10 % 10),

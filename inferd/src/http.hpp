@@ -4,7 +4,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 
-#include <chrono>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,7 +47,7 @@ void add_header(evhttp_request* request, const char* name, const std::string& va
 void send(evhttp_request* request, int status, const std::string& body,
           const char* type = "application/json");
 // As a header has it (RFC 9110, 5.6.7).
-std::string date_text(std::chrono::system_clock::time_point time);
+std::string date_text(std::time_t seconds);
 // A JSON body with the reason.
 void send_error(evhttp_request* request, int status, const std::string& message);
 

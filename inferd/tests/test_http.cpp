@@ -67,8 +67,7 @@ TEST_CASE("an answer has headers, date and body, and the connection stays") {
     Client client(echo.port);
     const std::string asked = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     CHECK(echo.hear(client, asked, 1) == kHead + "\r\n{}");
-    CHECK(client.heard().find("\r\nDate: " +
-                              date_text(std::chrono::system_clock::now()).substr(0, 16)) !=
+    CHECK(client.heard().find("\r\nDate: " + date_text(std::time(nullptr)).substr(0, 16)) !=
           std::string::npos);
     CHECK(echo.hear(client, asked + asked, 3) ==
           kHead + "\r\n{}" + kHead + "\r\n{}" + kHead + "\r\n{}");
@@ -117,12 +116,10 @@ TEST_CASE("a client that does not read holds up its answers, and loses none") {
 }
 
 TEST_CASE("a date is as a header has it") {
-    const auto text = [](std::int64_t seconds) {
-        return date_text(std::chrono::system_clock::time_point(std::chrono::seconds(seconds)));
-    };
-    CHECK(text(0) == "Thu, 01 Jan 1970 00:00:00 GMT");
-    CHECK(text(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT");
-    CHECK(text(951827696) == "Tue, 29 Feb 2000 12:34:56 GMT");
+    CHECK(date_text(0) == "Thu, 01 Jan 1970 00:00:00 GMT");
+    CHECK(date_text(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT");
+    CHECK(date_text(951827696) == "Tue, 29 Feb 2000 12:34:56 GMT");
+    CHECK(date_text(2240524800) == "Mon, 31 Dec 2040 00:00:00 GMT");
 }
 
 TEST_CASE("an event is seen until it is cleared, however often it was raised") {

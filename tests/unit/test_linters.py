@@ -106,6 +106,12 @@ def test_no_host_of_a_package_registry_is_named() -> None:
     assert found == []
 
 
+def test_inferd_asks_the_c_library_for_the_time() -> None:
+    """That of Zig's C++ library throws from 2038 on, where it is compiled for 32-bit Arm."""
+    found = [p.name for p in (ROOT / "inferd" / "src").iterdir() if "system_clock" in p.read_text()]
+    assert not found
+
+
 def test_no_two_test_files_have_the_same_name() -> None:
     # pytest imports them by that name alone, and ends before any test when it meets one twice.
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
