@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import locked_option
-from imagebuilder.cli.pipeline import Asked, ask, output_folder, resolve, save_lock, seal_models
+from imagebuilder.cli.pipeline import (
+    Asked,
+    Problems,
+    ask,
+    output_folder,
+    resolve,
+    save_lock,
+    seal_models,
+)
 from imagebuilder.engines.yocto.pins import lock_layers
 from imagebuilder.engines.yocto.steps import PROJECT, ingredients
+from imagebuilder.errors import Problem
 from imagebuilder.kasproject.folder import repository_prefix, write_project
+from imagebuilder.kasproject.problems import part_problems
 from imagebuilder.kasproject.project import fragment_files, project_files
 from imagebuilder.lock import lock_path, read_lock
 from imagebuilder.resolve import Build
@@ -39,7 +50,7 @@ def command(
 ) -> None:
     """Write the kas project of MANIFEST; only files whose contents changed are touched."""
     asked = ask(app, manifest, machine, "yocto")
-    build = decide_layers(app, asked, locked=locked)
+    build = decide_layers(app, asked, locked=locked, problems=_part if fragment else None)
     folder = output or output_folder(asked, None) / ("fragment" if fragment else PROJECT)
     if fragment:
         files = fragment_files(ingredients(build, repository_prefix(folder)))
@@ -52,9 +63,16 @@ def command(
     app.log.info(f"{folder}: {len(files)} files, {len(result.written)} written{removed}")
 
 
-def decide_layers(app: App, asked: Asked, *, locked: bool) -> Build:
+def _part(build: Build) -> Iterator[Problem]:
+    assert build.series is not None
+    return part_problems(build, build.series)
+
+
+def decide_layers(
+    app: App, asked: Asked, *, locked: bool, problems: Problems | None = None
+) -> Build:
     """Seal the bundles, resolve, and pin the layers; needs no package archive."""
     lock = read_lock(lock_path(asked.manifest.file.path))
-    build = resolve(asked, seal_models(app, asked, lock, locked=locked), lock)
+    build = resolve(asked, seal_models(app, asked, lock, locked=locked), lock, problems)
     layers = lock_layers(build, update=False, strict=locked)
     return dataclasses.replace(build, lock=dataclasses.replace(build.lock, layers=layers))

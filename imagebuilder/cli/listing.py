@@ -24,7 +24,7 @@ def command(app: App, kind: str, manifest: Path | None) -> None:
     here = Path("firmware.yaml")
     path = manifest or (here if here.is_file() else None)
     catalog = app.catalog(app.manifest(path) if path else None)
-    rows = {"machines": _machines, "models": _models, "runtimes": _runtimes, "series": _series}[
+    rows = {"machines": machine_table, "models": _models, "runtimes": _runtimes, "series": _series}[
         kind
     ](catalog)
     app.log.table(*rows)
@@ -33,19 +33,22 @@ def command(app: App, kind: str, manifest: Path | None) -> None:
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
-def _machines(catalog: Catalog) -> Table:
+def machine_table(catalog: Catalog) -> Table:
+    """A row for each machine; how far it was proved stands below the series' names."""
     machines = [catalog.machine(name) for name in catalog.names("machines")]
+    series = catalog.names("series")
     rows: list[tuple[str, ...]] = [
         (
             machine.name,
             machine.arch,
             show_size(machine.memory),
             ", ".join(e for e in ("debian", "yocto") if getattr(machine, e) is not None),
+            *(machine.status.get(name, "") for name in series),
             machine.description,
         )
         for machine in machines
     ]
-    return ("machine", "architecture", "memory", "engines", "description"), rows
+    return ("machine", "architecture", "memory", "engines", *series, "description"), rows
 
 
 def _models(catalog: Catalog) -> Table:

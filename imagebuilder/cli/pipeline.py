@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,9 @@ from imagebuilder.plan import Plan
 from imagebuilder.resolve import Build, Choice, choose_models, find_runtime
 from imagebuilder.state import make_writable
 from imagebuilder.yamlfile import Key
+
+Problems = Callable[[Build], Iterator[Problem]]
+"""What keeps a build from being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +168,10 @@ def seal_models(app: App, asked: Asked, lock: Lock, *, locked: bool) -> tuple[Se
     return tuple(bundles)
 
 
-def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
-    """The build with the models pinned in its lock."""
+def resolve(
+    asked: Asked, bundles: Sequence[SealedBundle], lock: Lock, problems: Problems | None = None
+) -> Build:
+    """The build with the models pinned in its lock; `problems` instead of all of the engine's."""
     if untrusted := tuple(_untrusted(asked, bundles)):
         raise UserError(*untrusted)
     models = choose_models(asked.choice, bundles)
@@ -179,8 +184,8 @@ def resolve(asked: Asked, bundles: Sequence[SealedBundle], lock: Lock) -> Build:
         asked.manifest, asked.machine, asked.engine, engine.variant, models, lock, asked.series,
         asked.trust,
     )  # fmt: skip
-    if problems := tuple(engine.problems(build)):
-        raise UserError(*problems)
+    if found := tuple((problems or engine.problems)(build)):
+        raise UserError(*found)
     return build
 
 

@@ -24,12 +24,17 @@ PLAIN = re.compile(r"[A-Za-z0-9._+/-]+")
 def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Problem]:
     """All of them; `layers` is the folder with the static layers."""
     machine = yocto_machine(build, series)
-    yield from _series_problems(build, series, machine)
+    yield from part_problems(build, series)
     yield from _license_problems(build, machine)
+    yield from _fragment_problems(build, machine, layers)
+
+
+def part_problems(build: Build, series: Series) -> Iterator[Problem]:
+    """Those of a part for a product, whose machine, licences and kernel are its own."""
+    yield from _series_problems(build, series, yocto_machine(build, series))
     yield from _layer_problems(build, series)
     yield from _file_problems(build)
     yield from operators_problems(build)
-    yield from _fragment_problems(build, machine, layers)
 
 
 def _series_problems(build: Build, series: Series, machine: YoctoMachine) -> Iterator[Problem]:

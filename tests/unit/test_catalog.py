@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.catalog import make_catalog
+from imagebuilder.cli.listing import machine_table
 from imagebuilder.errors import UserError
 
 MACHINE = """\
@@ -24,6 +25,16 @@ def test_every_shipped_machine_and_runtime_is_valid() -> None:
         assert catalog.machine(name).name == name
     for name in catalog.names("runtimes"):
         assert catalog.runtime(name).name == name
+
+
+def test_the_table_says_how_far_each_series_was_proved(tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text(MACHINE + "status: {wrynose: built}\n")
+    header, rows = machine_table(make_catalog([tmp_path]))
+    assert header == (
+        *("machine", "architecture", "memory", "engines"),
+        *("scarthgap", "wrynose", "description"),
+    )
+    assert ("board", "aarch64", "1.0 GiB", "", "", "built", "A board") in rows
 
 
 def test_own_machine_hides_the_shipped_one(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from test_kasproject import make, problems
 
 from imagebuilder.catalog import shipped
+from imagebuilder.kasproject.problems import part_problems
 from imagebuilder.kasproject.project import Ingredients
 
 
@@ -45,6 +46,16 @@ def test_a_licence_that_nobody_accepted(tmp_path: Path) -> None:
         "accepted\n"
         "  hint: read that licence; if you accept it: yocto: {licenses: [ACCEPT_FSL_EULA]}"
     ]
+
+
+def test_licences_and_kernel_of_a_product_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / "virtio.cfg").write_text("CONFIG_VIRTIO=y\n")
+    ingredients = make(tmp_path, extra="kernel: {fragments: [virtio.cfg]}\n")
+    build = with_machine(ingredients, licenses=("ACCEPT_FSL_EULA",)).build
+    assert len(problems(dataclasses.replace(ingredients, build=build))) == 2
+    assert list(part_problems(build, ingredients.series)) == []
+    build = with_machine(ingredients, layers=("meta-acme",)).build
+    assert len(list(part_problems(build, ingredients.series))) == 1
 
 
 def test_layers_that_conflict(tmp_path: Path) -> None:
