@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.catalog import shipped
+from imagebuilder.catalog import make_catalog, shipped
 
 LAYERS = sorted(path for path in shipped("layers").iterdir() if path.is_dir())
 REQUIRED = """
@@ -67,3 +67,19 @@ def test_what_needs_a_firmwares_layer_is_left_out_of_a_world_without_one() -> No
             for word in value.split()
         }
         assert name in skipped or not needs & skipped, name
+
+
+@pytest.mark.parametrize("series", make_catalog().names("series"))
+def test_the_distro_builds_where_results_are_looked_for(series: str) -> None:
+    """OE-core of scarthgap adds the C library's name to build/tmp; later ones refuse to."""
+    distro = shipped("layers") / "meta-imagebuilder-distro" / "conf" / "distro" / "include"
+    text = (distro / f"imagebuilder-{series}.inc").read_text("utf-8")
+    assert ('TCLIBCAPPEND = ""\n' in text) == (series == "scarthgap")
+    assert "TMPDIR" not in text
+
+
+def test_signatures_do_not_tell_the_folder_of_the_sources() -> None:
+    """Else builds in other folders share nothing that depends on it; signatures.py asks BitBake."""
+    text = (shipped("layers") / "meta-imagebuilder" / "conf" / "layer.conf").read_text("utf-8")
+    value = "${@bool(d.getVar('IMAGEBUILDER_SOURCES'))}"
+    assert f'\nIMAGEBUILDER_SOURCES[vardepvalue] = "{value}"\n' in text

@@ -14,7 +14,7 @@ from imagebuilder.engines.yocto.deploy import deployed
 from imagebuilder.engines.yocto.progress import Progress, progress
 from imagebuilder.engines.yocto.steps import check_host
 from imagebuilder.engines.yocto.triage import failures, telling_lines
-from imagebuilder.errors import UserError
+from imagebuilder.errors import BuildError, UserError
 from imagebuilder.target.qemuboot import QemuBoot, read_qemuboot, with_qemuboot
 
 FETCH = """\
@@ -97,6 +97,16 @@ def test_results_in_the_deploy_folder(tmp_path: Path) -> None:
     assert found["packages"] == "packages.json"
     debug = {item.kind for item in deployed(tmp_path, "m", "debug")}
     assert debug == {"disk", "kernel", "kernel-config"}
+
+
+def test_a_build_that_left_no_image(tmp_path: Path) -> None:
+    (tmp_path / "bzImage").touch()
+    with pytest.raises(BuildError) as caught:
+        deployed(tmp_path, "m", "release")
+    assert str(caught.value) == (
+        f"BitBake ended well and left no image in {tmp_path}\n"
+        "  hint: a kas file of your site or a layer of your own may have another TMPDIR"
+    )
 
 
 CONF = """\

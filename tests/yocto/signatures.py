@@ -4,7 +4,8 @@
 
 Options as those of prove.py. The firmware has the digits in ONNX Runtime's format and the runtime
 that is cut to its models. A model with other weights moves its recipe and the images; one with
-another operator moves the cut runtime too. Exits with 1 where anything else moves.
+another operator moves the cut runtime too. The same project in another folder moves nothing, so
+that folders share compiled results. Exits with 1 where anything else moves.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ search: [models]
 models: [{{bundle: digits-ort, runtime: onnxruntime-cut}}]
 yocto: {{series: {SERIES}}}
 """
+NONE = ("", "")
 CHANGES = (
+    ("another folder", NONE, set[str]()),
     ("other golden samples", ("samples: 16", "samples: 20"), IMAGES | BUNDLE),
     (
         "other operators",
@@ -45,13 +48,14 @@ def main() -> None:
     """Compare the signatures before and after each change."""
     options = arguments()
     folder = options.work / "signatures"
-    before = signatures(options, folder, ("", ""))
+    before = signatures(options, folder, NONE)
     good = True
     for what, change, wanted in CHANGES:
-        after = signatures(options, folder, change)
+        after = signatures(options, folder, change, "elsewhere" if change == NONE else "project")
         tasks = sorted(key for key in before if before[key] != after.get(key))
         moved = {task.partition(":")[0] for task in tasks}
-        print(f"{what}: {len(tasks)} of {len(before)} tasks, of {', '.join(sorted(moved))}")
+        where = ", ".join(sorted(moved)) or "nothing"
+        print(f"{what}: {len(tasks)} of {len(before)} tasks, of {where}", flush=True)
         for task in tasks:
             if task.partition(":")[0] not in wanted:
                 print(f"  not wanted: {task}")
@@ -59,11 +63,13 @@ def main() -> None:
     sys.exit(0 if good else 1)
 
 
-def signatures(options: object, folder: Path, change: tuple[str, str]) -> dict[str, str]:
+def signatures(
+    options: object, folder: Path, change: tuple[str, str], name: str = "project"
+) -> dict[str, str]:
     """Recipe:task → signature, of all that the images need."""
     write_model(folder / "models" / "digits-ort", change)
     (folder / "firmware.yaml").write_text(MANIFEST, "utf-8")
-    project = folder / "project"
+    project = folder / name
     made = command(["imagebuilder", "generate", "-q", folder, "--output", project])
     if made.returncode:
         sys.exit(first_error(made.stderr))

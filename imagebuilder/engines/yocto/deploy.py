@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.errors import BuildError
+
 RELEASE, DEBUG = "imagebuilder-image", "imagebuilder-image-debug"
 IMAGES = {"release": RELEASE, "debug": DEBUG}
 NAMES_FILE = "names.json"
@@ -40,11 +42,17 @@ class Deployed:
 
 
 def deployed(folder: Path, machine: str, variant: str) -> tuple[Deployed, ...]:
-    """What a machine's deploy folder holds of an image, one of each kind."""
+    """What a machine's deploy folder holds of an image, one of each kind.
+
+    `BuildError` if no image is among it.
+    """
     found: dict[str, Deployed] = {}
     for item in _candidates(folder, machine, IMAGES[variant]):
         if item.path.is_file():
             found.setdefault(item.kind, item)
+    if not found.keys() & {"disk", "compressed", "flash"}:
+        hint = "a kas file of your site or a layer of your own may have another TMPDIR"
+        raise BuildError(f"BitBake ended well and left no image in {folder}", hint=hint)
     return tuple(found.values())
 
 
