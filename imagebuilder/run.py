@@ -191,10 +191,11 @@ def _start(job: Job, env: Mapping[str, str], own: contextlib.ExitStack) -> subpr
     return own.enter_context(words)
 
 
-def run_here(argv: Sequence[str | Path]) -> int:
+def run_here(argv: Sequence[str | Path], started: Callable[[int], object] | None = None) -> int:
     """Run a process on this terminal, whose keys reach it; gives its exit code.
 
-    An interrupt ends it and is then raised; it dies with this process.
+    `started` is given its number. An interrupt ends it and is then raised; it dies with this
+    process.
     """
     words = [str(word) for word in argv]
     with subprocess.Popen(
@@ -202,6 +203,8 @@ def run_here(argv: Sequence[str | Path]) -> int:
         preexec_fn=_die_with_parent,  # noqa: PLW1509 - takes no lock and allocates nothing
     ) as process:
         try:
+            if started is not None:
+                started(process.pid)
             return process.wait()
         finally:
             process.terminate()

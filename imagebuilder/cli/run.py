@@ -17,6 +17,7 @@ from imagebuilder.cli.test import boot_option
 from imagebuilder.errors import UserError
 from imagebuilder.run import run_here
 from imagebuilder.state import scratch_folder
+from imagebuilder.target.backlog import widen_backlog
 from imagebuilder.target.command import Channels, Forward, qemu_command
 from imagebuilder.target.ports import HeldPorts, choose_ports
 from imagebuilder.target.qemu import SOCKETS, Guest, copy_vars
@@ -83,4 +84,7 @@ def _run(guest: Guest, forwards: tuple[Forward, ...]) -> int:
     with scratch_folder(SOCKETS) as folder:
         channels = Channels(forwards, vars=copy_vars(guest, folder), gdb=guest.gdb)
         words = qemu_command(guest.artifacts, guest.qemu, guest.tools, guest.boot, channels)
-        return run_here([*words, *(("-S",) if guest.gdb else ())])
+        ports = [forward.host for forward in forwards]
+        return run_here(
+            [*words, *(("-S",) if guest.gdb else ())], lambda pid: widen_backlog(pid, ports)
+        )

@@ -23,6 +23,7 @@ from imagebuilder.hosttools import Toolbox
 from imagebuilder.run import spawn
 from imagebuilder.state import scratch_folder
 from imagebuilder.target.agent import Agent, Output
+from imagebuilder.target.backlog import widen_backlog
 from imagebuilder.target.command import Channels, ExtraDisk, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
 from imagebuilder.target.kernels import wrong_kernel
@@ -266,6 +267,7 @@ def booted(guest: Guest, start: Start | None = None) -> Iterator[Running]:
                     found.wait_ready(stage=start.stage)
                 else:
                     found.resume(start.saved)
+                widen_backlog(process.pid, [forward.host for forward in ports.forwards])
                 yield found
             finally:
                 found.close()

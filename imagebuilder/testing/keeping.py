@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagebuilder.errors import BuildError
 from imagebuilder.run import detach
+from imagebuilder.target.backlog import widen_backlog
 from imagebuilder.target.command import Channels, KeptDisk, qemu_command
 from imagebuilder.target.ports import Ports
 from imagebuilder.target.qemu import Guest, connected, copy_vars
@@ -44,6 +45,7 @@ def keep(guest: Guest, ports: Ports, state: Path, disk: Path) -> Kept:
         monitor = connected(Qmp, folder / "qmp", process)
         monitor.load(state)
         monitor.close()
+        widen_backlog(process.pid, [forward.host for forward in ports.forwards])
     except (BuildError, OSError) as error:
         process.kill()
         process.wait()

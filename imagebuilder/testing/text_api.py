@@ -37,13 +37,19 @@ class TextApi:
         return done.stdout.decode().strip() if done.exit_code == 0 else ""
 
     def request(
-        self, method: str, path: str, body: Any = None, *, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        timeout: float = TIMEOUT,
     ) -> httpx.Response:
-        """Send one request, whatever the answer's status."""
+        """Send one request, whatever the answer's status; `timeout` is in seconds."""
         headers = {"Authorization": f"Bearer {self.key if key is None else key}"}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         return httpx.request(
-            method, self.address + path, content=content, headers=headers, timeout=TIMEOUT
+            method, self.address + path, content=content, headers=headers, timeout=timeout
         )
 
     def ask(self, path: str, body: Mapping[str, Any]) -> Any:

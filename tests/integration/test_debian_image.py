@@ -1,9 +1,12 @@
 """An image with everything that the engine debian takes from a manifest, booted."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -85,6 +88,26 @@ def test_the_users_own_files_packages_and_modules_are_there(target: Running) -> 
     assert "audit=0" in output(target, "cat /proc/cmdline").split()
     assert output(target, "hostname") == "bell"
     assert output(target, "cat /tmp/bell") == "loud root"
+
+
+def test_64_clients_come_while_the_emulator_stands_still(target: Running) -> None:
+    """As on a busy host: QEMU's user network would let two wait, and Linux reset others."""
+    assert target.api_port is not None
+    with contextlib.ExitStack() as stack:
+        os.kill(target.pid, signal.SIGSTOP)
+        try:
+            clients = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", target.api_port), 1))
+                for _ in range(64)
+            ]
+            for client in clients:
+                client.sendall(b"GET /v2/health/ready HTTP/1.1\r\n")
+                client.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
+        finally:
+            os.kill(target.pid, signal.SIGCONT)
+        for client in clients:
+            client.settimeout(60)
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_a_service_comes_back(target: Running) -> None:
