@@ -6,7 +6,6 @@ import struct
 import time
 
 import httpx
-import openai
 import pytest
 
 from imagebuilder import device
@@ -19,6 +18,9 @@ ENDLESS = {"extra_body": {"ignore_eos": True}}
 
 @pytest.fixture(scope="module")
 def client(text_api):
+    # Not above: a firmware without a language model is tested without this client.
+    import openai
+
     return openai.OpenAI(
         base_url=f"{text_api.address}/v1", api_key=text_api.key, timeout=300, max_retries=0
     )

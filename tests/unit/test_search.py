@@ -135,15 +135,21 @@ def judged(source: BundleSource, model: Path, width: int) -> tuple[Split, Judge]
     return calibration, judge
 
 
+def searched(folder: Path, scaling: str = "Mul") -> tuple[Search, Path, Judge]:
+    """A search in such a network, the network and its judge."""
+    source, model = made(folder / "tiny", scaling)
+    calibration, judge = judged(source, model, 64)
+    found = search(source, Steps(model, model), calibration, judge, Workplace(folder))
+    return found, model, judge
+
+
 def tries(found: Search) -> list[tuple[str, bool]]:
     """What was tried, and whether it holds the floor."""
     return [(c.what.removeprefix("int8 "), c.holds) for c in found.candidates]
 
 
 def test_what_ruins_a_model_is_left_alone(tmp_path: Path) -> None:
-    source, model = made(tmp_path / "tiny")
-    calibration, judge = judged(source, model, 64)
-    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
+    found, model, judge = searched(tmp_path)
     # Nothing is left out one by one, since the first try without the ruinous ones holds.
     assert tries(found) == [
         ("as it is", True),
@@ -166,9 +172,7 @@ def test_what_ruins_a_model_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_no_more_is_left_out_once_a_try_holds(tmp_path: Path) -> None:
-    source, model = made(tmp_path / "tiny", "Gemm")
-    calibration, judge = judged(source, model, 64)
-    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
+    found, _, _ = searched(tmp_path, "Gemm")
     # The rest without MatMul is not tried, since the rest without Gemm holds.
     assert tries(found)[4:] == [
         ("static MatMul/Gemm", False),
@@ -181,9 +185,7 @@ def test_no_more_is_left_out_once_a_try_holds(tmp_path: Path) -> None:
 
 
 def test_the_most_harmful_nodes_are_left_alone_where_a_type_has_all_weights(tmp_path: Path) -> None:
-    source, model = made(tmp_path / "tiny", "MatMul")
-    calibration, judge = judged(source, model, 64)
-    found = search(source, Steps(model, model), calibration, judge, Workplace(tmp_path))
+    found, model, _ = searched(tmp_path, "MatMul")
     # The two that are left alone are the ruinous one and the one behind it.
     assert tries(found)[5:] == [
         ("static MatMul per_channel", False),

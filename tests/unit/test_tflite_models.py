@@ -12,7 +12,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from test_models import mutated, verdict
+from test_model_files import mutated, verdict
 from tflite_network import INPUTS, write_network
 
 from imagebuilder.catalog.bundle_source import TensorSpec
