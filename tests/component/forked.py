@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from test_models import mutated
+from test_model_files import mutated
 
 from imagebuilder.errors import UserError
 from imagebuilder.models import inspect, sessions, trial

@@ -47,7 +47,7 @@ def test_mutated_files(model: Path, specs: object) -> None:
 def test_mutated_gguf_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(UNIT)
     from test_gguf import VALUES, gguf
-    from test_models import mutated
+    from test_model_files import mutated
 
     good, path, refused = gguf(VALUES), tmp_path / "x.gguf", 0
     # Its long vocabulary would take nearly all changes.
