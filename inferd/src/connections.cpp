@@ -10,7 +10,7 @@
 namespace inferd {
 namespace {
 
-constexpr timeval kTick{0, 100000};
+constexpr std::chrono::milliseconds kBeat{50};
 constexpr std::string_view kOverflow =
     "HTTP/1.1 503 Service Unavailable\r\n"
     "Content-Type: application/json\r\n"
@@ -19,7 +19,7 @@ constexpr std::string_view kOverflow =
     "Connection: close\r\n\r\n"
     R"({"error":"too many unfinished requests hold the memory"})";
 // Whoever sends without end does not keep the others waiting.
-constexpr int kReadsPerTick = 64;
+constexpr int kReadsPerBeat = 64;
 
 // The library takes its functions away from what it has closed.
 bool closed_by_library(bufferevent* connection) {
@@ -34,7 +34,7 @@ bool closed_by_library(bufferevent* connection) {
 // Throws away what has come; false once the client has nothing more to send.
 bool drain(int socket) {
     std::array<char, 65536> waste;
-    for (int i = 0; i < kReadsPerTick; ++i) {
+    for (int i = 0; i < kReadsPerBeat; ++i) {
         const auto got = ::recv(socket, waste.data(), waste.size(), MSG_DONTWAIT);
         if (got <= 0) return got < 0 && (errno == EAGAIN || errno == EINTR);
     }
@@ -44,8 +44,7 @@ bool drain(int socket) {
 }  // namespace
 
 Connections::Connections(event_base* base, evhttp* http, ConnectionLimits limits)
-    : base_(base), limits_(limits) {
-    tick_.reset(event_new(base_, -1, EV_PERSIST, on_tick, this));
+    : base_(base), limits_(limits), ticker_(base, kBeat, on_beat, this) {
     overflow_.reset(event_new(base_, -1, 0, on_overflow, this));
     evhttp_set_bevcb(http, create, this);
 }
@@ -66,17 +65,18 @@ bufferevent* Connections::create(event_base* base, void* context) {
     bufferevent_incref(made);
     // Before it is one of them: until it has its functions, it looks like one that was closed.
     if (self->open_.size() + 1 >= self->limits_.most) self->sweep();
-    auto& state = self->open_[made] = {self, Clock::now()};
+    const auto now = Clock::now();
+    auto& state = self->open_[made] = {self, now, now};
     evbuffer_add_cb(bufferevent_get_input(made), on_input, &state);
-    if (!event_pending(self->tick_.get(), EV_TIMEOUT, nullptr)) {
-        event_add(self->tick_.get(), &kTick);
-    }
+    self->ticker_.start();
     self->limit();
     return made;
 }
 
-void Connections::on_tick(evutil_socket_t, short, void* context) {
-    static_cast<Connections*>(context)->sweep();
+void Connections::on_beat(void* context) {
+    auto& self = *static_cast<Connections*>(context);
+    self.sweep();
+    if (self.each_beat_) self.each_beat_();
 }
 
 void Connections::begin(evhttp_request* request) {
@@ -94,6 +94,7 @@ void Connections::finish(Open& state) {
 void Connections::on_input(evbuffer*, const evbuffer_cb_info* change, void* context) {
     auto& state = *static_cast<Open*>(context);
     auto& self = *state.owner;
+    state.moved = true;
     state.held += change->n_added;
     self.held_ += change->n_added;
     // Not here: what has come may be the rest of a request.
@@ -138,10 +139,17 @@ bool Connections::finished(bufferevent* connection, Open& state, Clock::time_poi
         return socket < 0 || !drain(socket) || now - state.since > limits_.linger;
     }
     // The library then sees its end. One that has just been made has no socket yet.
-    if (!state.served && socket >= 0 && now - state.since > limits_.request) {
-        ::shutdown(socket, SHUT_RDWR);
-    }
+    const bool late = !state.served && now - state.since > limits_.request;
+    if ((silent(connection, state, now) || late) && socket >= 0) ::shutdown(socket, SHUT_RDWR);
     return false;
+}
+
+bool Connections::silent(bufferevent* connection, Open& state, Clock::time_point now) const {
+    const auto unsent = evbuffer_get_length(bufferevent_get_output(connection));
+    if (state.moved || state.served || unsent != state.unsent) state.active = now;
+    state.moved = false;
+    state.unsent = unsent;
+    return now - state.active > limits_.silence;
 }
 
 void Connections::sweep() {
@@ -156,7 +164,7 @@ void Connections::sweep() {
             ++at;
         }
     }
-    if (open_.empty()) event_del(tick_.get());
+    if (open_.empty()) ticker_.stop();
     limit();
 }
 

@@ -8,9 +8,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <map>
 
 #include "http.hpp"
+#include "ticker.hpp"
 
 namespace inferd {
 
@@ -19,6 +21,7 @@ struct ConnectionLimits {
     std::size_t bytes = 16 << 20;              // of all unfinished requests together
     std::chrono::milliseconds request{30000};  // from one request to the end of the next
     std::chrono::milliseconds linger{2000};    // for what is still sent to a closed connection
+    std::chrono::milliseconds silence{10000};  // without a byte in either direction
 };
 
 // Keeps a reference to every connection that the HTTP library has, and longer than the library:
@@ -41,18 +44,24 @@ class Connections {
 
     std::size_t size() const { return open_.size(); }
 
+    // Called at each beat as long as there are connections.
+    void each_beat(std::function<void()> function) { each_beat_ = std::move(function); }
+
   private:
     using Clock = std::chrono::steady_clock;
     struct Open {
         Connections* owner;
-        Clock::time_point since;
-        std::size_t held = 0;   // bytes of the request that is not finished
-        bool served = false;    // the server owes it an answer
-        bool released = false;  // the library has closed it
+        Clock::time_point since;   // when its last request ended
+        Clock::time_point active;  // the last beat that saw bytes move
+        std::size_t held = 0;      // bytes of the request that is not finished
+        std::size_t unsent = 0;    // at the last beat
+        bool moved = false;        // bytes have come since the last beat
+        bool served = false;       // the server owes it an answer
+        bool released = false;     // the library has closed it
     };
 
     static bufferevent* create(event_base* base, void* context);
-    static void on_tick(evutil_socket_t, short, void* context);
+    static void on_beat(void* context);
     static void on_input(evbuffer*, const evbuffer_cb_info* change, void* context);
     static void on_overflow(evutil_socket_t, short, void* context);
     void sweep();
@@ -61,13 +70,15 @@ class Connections {
     void refuse_largest();
     // Whether the connection is done and can go.
     bool finished(bufferevent* connection, Open& state, Clock::time_point now) const;
+    bool silent(bufferevent* connection, Open& state, Clock::time_point now) const;
 
     event_base* base_;
     ConnectionLimits limits_;
     evconnlistener* listener_ = nullptr;
     std::map<bufferevent*, Open> open_;
     std::size_t held_ = 0;
-    Event tick_;
+    std::function<void()> each_beat_;
+    Ticker ticker_;
     Event overflow_;
 };
 

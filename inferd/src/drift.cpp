@@ -1,10 +1,13 @@
 #include "drift.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <set>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -85,49 +88,57 @@ Result<DriftStatistic> read_statistic(const Json& item, const std::vector<Tensor
     return statistic;
 }
 
-// One sample's elements of a tensor.
-struct Part {
-    const Tensor& tensor;
-    std::size_t begin;
-    std::size_t size;
+// One sample's elements of a tensor, those that are looked at read once for all its statistics.
+class Part {
+  public:
+    // `size` is not 0.
+    void read(const Tensor& tensor, std::size_t first, std::size_t size) {
+        tensor_ = &tensor;
+        first_ = first;
+        size_ = size;
+        const auto step = (size + kElements - 1) / kElements;
+        count_ = (size + step - 1) / step;
+        read_elements(tensor.dtype, tensor.data.data(), {first, count_, step}, values_.data());
+    }
 
-    double at(std::size_t i) const { return element(tensor.dtype, tensor.data.data(), begin + i); }
+    const Tensor* tensor() const { return tensor_; }
+    std::size_t first() const { return first_; }
+    // Of a larger tensor evenly spread.
+    std::span<const double> values() const { return {values_.data(), count_}; }
+
+    // Position and value of the largest element; what is no number is less than all others.
+    std::pair<std::size_t, double> largest() const {
+        std::pair<std::size_t, double> best{0, -std::numeric_limits<double>::infinity()};
+        std::array<double, kBlock> block;
+        for (std::size_t i = 0; i < size_; i += kBlock) {
+            const Spread next{first_ + i, std::min(kBlock, size_ - i), 1};
+            read_elements(tensor_->dtype, tensor_->data.data(), next, block.data());
+            for (std::size_t k = 0; k < next.count; ++k) {
+                if (block[k] > best.second) best = {i + k, block[k]};
+            }
+        }
+        return best;
+    }
+
+  private:
+    static constexpr std::size_t kBlock = 128;
+
+    const Tensor* tensor_ = nullptr;
+    std::size_t first_ = 0;
+    std::size_t size_ = 0;
+    std::size_t count_ = 0;
+    std::array<double, kElements> values_;
 };
 
-template <typename Function>
-void for_spread(const Part& part, Function function) {
-    const auto step = (part.size + kElements - 1) / kElements;
-    for (std::size_t i = 0; i < part.size; i += step) function(part.at(i));
+double mean(std::span<const double> values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-double mean(const Part& part) {
+double deviation(std::span<const double> values) {
+    const double middle = mean(values);
     double sum = 0;
-    double count = 0;
-    for_spread(part, [&](double value) {
-        sum += value;
-        ++count;
-    });
-    return sum / count;
-}
-
-double deviation(const Part& part) {
-    const double middle = mean(part);
-    double sum = 0;
-    double count = 0;
-    for_spread(part, [&](double value) {
-        sum += (value - middle) * (value - middle);
-        ++count;
-    });
-    return std::sqrt(sum / count);
-}
-
-// Position and value of the largest element; what is no number is less than all others.
-std::pair<std::size_t, double> largest(const Part& part) {
-    std::pair<std::size_t, double> best{0, -std::numeric_limits<double>::infinity()};
-    for (std::size_t i = 0; i < part.size; ++i) {
-        if (const double value = part.at(i); value > best.second) best = {i, value};
-    }
-    return best;
+    for (const double value : values) sum += (value - middle) * (value - middle);
+    return std::sqrt(sum / static_cast<double>(values.size()));
 }
 
 void count(const DriftStatistic& statistic, std::vector<std::uint64_t>& counts, double value) {
@@ -141,19 +152,20 @@ void count_part(const DriftStatistic& statistic, std::vector<std::uint64_t>& cou
                 const Part& part) {
     switch (statistic.kind) {
         case StatisticKind::kMean:
-            return count(statistic, counts, mean(part));
+            return count(statistic, counts, mean(part.values()));
         case StatisticKind::kDeviation:
-            return count(statistic, counts, deviation(part));
+            return count(statistic, counts, deviation(part.values()));
         case StatisticKind::kValues:
-            return for_spread(part, [&](double value) { count(statistic, counts, value); });
+            for (const double value : part.values()) count(statistic, counts, value);
+            return;
         case StatisticKind::kTop:
-            return count(statistic, counts, largest(part).second);
+            return count(statistic, counts, part.largest().second);
         case StatisticKind::kChoice: {
-            const auto& shape = part.tensor.shape;
+            const auto& shape = part.tensor()->shape;
             // An axis can have no elements.
             const auto classes = std::max<std::size_t>(
                 1, shape.empty() ? 1 : static_cast<std::size_t>(shape.back()));
-            return count(statistic, counts, static_cast<double>(largest(part).first % classes));
+            return count(statistic, counts, static_cast<double>(part.largest().first % classes));
         }
     }
 }
@@ -218,15 +230,19 @@ Drift::Drift(DriftReference reference)
 void Drift::observe(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs,
                     const std::vector<Tensor>& outputs) {
     const auto samples = rows_of(specs, inputs);
-    for (std::size_t i = 0; i < reference_.size(); ++i) {
-        const auto& statistic = reference_[i];
-        const auto& tensor = (statistic.input ? inputs : outputs)[statistic.tensor];
-        const auto elements = tensor.data.size() / info(tensor.dtype).size;
-        const auto each = elements / samples;
-        // What is not divided among the samples is not measured.
-        if (each == 0 || each * samples != elements || tensor.dtype == DType::kText) continue;
-        for (std::size_t n = 0; n < samples; ++n) {
-            count_part(statistic, counts_[i], {tensor, n * each, each});
+    Part part;
+    for (std::size_t n = 0; n < samples; ++n) {
+        for (std::size_t i = 0; i < reference_.size(); ++i) {
+            const auto& statistic = reference_[i];
+            const auto& tensor = (statistic.input ? inputs : outputs)[statistic.tensor];
+            const auto elements = tensor.data.size() / info(tensor.dtype).size;
+            const auto each = elements / samples;
+            // What is not divided among the samples is not measured.
+            if (each == 0 || each * samples != elements || tensor.dtype == DType::kText) continue;
+            if (part.tensor() != &tensor || part.first() != n * each) {
+                part.read(tensor, n * each, each);
+            }
+            count_part(statistic, counts_[i], part);
         }
     }
     samples_ += samples;

@@ -18,6 +18,7 @@ namespace inferd {
 namespace {
 
 constexpr std::size_t kSmall = 16 << 10;
+constexpr std::size_t kUsual = 256;  // bytes of the headers of an answer
 
 // Whether the library would add nothing but the date to the headers of an answer of status 200.
 bool needs_nothing_more(const evhttp_request& request) {
@@ -29,6 +30,7 @@ bool needs_nothing_more(const evhttp_request& request) {
 
 std::string head_of(const evhttp_request& request, std::size_t size, const char* type) {
     std::string text = "HTTP/1.1 200 OK\r\n";
+    text.reserve(kUsual);
     for (const auto* each = request.output_headers->tqh_first; each != nullptr;
          each = each->next.tqe_next) {
         text.append(each->key).append(": ").append(each->value).append("\r\n");
@@ -132,18 +134,22 @@ std::string date_text(std::time_t seconds) {
     const auto day = std::chrono::floor<std::chrono::days>(time);
     const std::chrono::year_month_day date(day);
     const std::chrono::hh_mm_ss clock(time - day);
-    const auto two = [](auto value) {
+    std::string text = "Sun, 00 Jan 0000 00:00:00 GMT";
+    const auto put = [&text](std::size_t at, auto value) {
         const auto number = static_cast<unsigned>(value);
-        return std::string{static_cast<char>('0' + number / 10 % 10),
-                           static_cast<char>('0' + number % 10)};
+        text[at] = static_cast<char>('0' + number / 10 % 10);
+        text[at + 1] = static_cast<char>('0' + number % 10);
     };
-    const auto year = std::to_string(static_cast<int>(date.year()));
-    std::string text(kDays.substr(3 * std::chrono::weekday(day).c_encoding(), 3));
-    text.append(", ").append(two(static_cast<unsigned>(date.day()))).append(" ");
-    text.append(kMonths.substr(3 * (static_cast<unsigned>(date.month()) - 1), 3));
-    text.append(" ").append(year).append(" ").append(two(clock.hours().count()));
-    text.append(":").append(two(clock.minutes().count()));
-    return text.append(":").append(two(clock.seconds().count())).append(" GMT");
+    const auto year = static_cast<int>(date.year());
+    kDays.copy(&text[0], 3, 3 * std::chrono::weekday(day).c_encoding());
+    put(5, static_cast<unsigned>(date.day()));
+    kMonths.copy(&text[8], 3, 3 * (static_cast<unsigned>(date.month()) - 1));
+    put(12, year / 100);
+    put(14, year);
+    put(17, clock.hours().count());
+    put(20, clock.minutes().count());
+    put(23, clock.seconds().count());
+    return text;
 }
 
 void send_error(evhttp_request* request, int status, const std::string& message) {

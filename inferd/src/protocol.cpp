@@ -14,6 +14,7 @@ constexpr std::size_t kBytesPerElement = 32;
 constexpr std::size_t kBytesPerText = 4096;
 constexpr std::size_t kEnvelope = 64 << 10;
 constexpr std::size_t kMaxRequest = 64 << 20;
+constexpr std::size_t kUsual = 512;  // bytes of a small answer
 
 using Bytes = std::span<const std::byte>;
 
@@ -238,13 +239,13 @@ void append_output(std::string& text, const Tensor& tensor, bool bytes) {
         text += dump(values(tensor));
         text += ',';
     }
-    text += "\"datatype\":\"";
-    text += info(tensor.dtype).protocol;
-    text += "\",\"name\":" + quote(tensor.name);
+    text.append("\"datatype\":\"").append(info(tensor.dtype).protocol);
+    text.append("\",\"name\":").append(quote(tensor.name));
     if (bytes) {
-        text += ",\"parameters\":{\"binary_data_size\":" + std::to_string(tensor.data.size()) + "}";
+        text.append(",\"parameters\":{\"binary_data_size\":");
+        text.append(std::to_string(tensor.data.size())).append("}");
     }
-    text += ",\"shape\":" + show(tensor.shape) + "}";
+    text.append(",\"shape\":").append(show(tensor.shape)).append("}");
 }
 
 }  // namespace
@@ -274,9 +275,12 @@ InferAnswer infer_answer(const Description& description, const InferRequest& req
                          const std::vector<Tensor>& outputs) {
     InferAnswer result;
     auto& body = result.body;
-    body = request.id.empty() ? "{" : "{\"id\":" + quote(request.id) + ",";
-    body += "\"model_name\":" + quote(description.name) +
-            ",\"model_version\":" + quote(description.version) + ",\"outputs\":[";
+    body.reserve(kUsual);
+    body = '{';
+    if (!request.id.empty()) body.append("\"id\":").append(quote(request.id)).append(",");
+    body.append("\"model_name\":").append(quote(description.name));
+    body.append(",\"model_version\":").append(quote(description.version));
+    body.append(",\"outputs\":[");
     std::vector<const Tensor*> binary;
     bool first = true;
     for (const auto& tensor : outputs) {

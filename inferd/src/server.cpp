@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "connections.hpp"
@@ -16,12 +17,12 @@
 #include "notify.hpp"
 #include "selftest.hpp"
 #include "service.hpp"
+#include "ticker.hpp"
 
 namespace inferd {
 namespace {
 
 constexpr int kMaxHeaders = 16 << 10;
-constexpr int kTimeoutSeconds = 10;
 constexpr std::size_t kMargin = 256 << 10;
 constexpr std::size_t kMaxHeld = 16 << 20;  // of unfinished requests, besides the largest one
 
@@ -80,7 +81,6 @@ class Server {
     Status listen(const Config& config, const Models& models) {
         evhttp_set_max_headers_size(http_.get(), kMaxHeaders);
         limit_bodies(models);
-        evhttp_set_timeout(http_.get(), kTimeoutSeconds);
         evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
                                                     EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE);
         evhttp_set_gencb(http_.get(), on_request, &service_);
@@ -114,10 +114,8 @@ class Server {
             event_new(base_.get(), done_.get(), EV_READ | EV_PERSIST, on_reloaded, this));
         event_add(reloaded_.get(), nullptr);
         if (const auto interval = watchdog_interval()) {
-            const timeval every{static_cast<time_t>(interval->count() / 1000000),
-                                static_cast<suseconds_t>(interval->count() % 1000000)};
-            watchdog_.reset(event_new(base_.get(), -1, EV_PERSIST, on_watchdog, this));
-            event_add(watchdog_.get(), &every);
+            watchdog_.emplace(base_.get(), *interval, feed_watchdog, nullptr);
+            watchdog_->start();
         }
         notify("READY=1");
         event_base_dispatch(base_.get());
@@ -129,7 +127,7 @@ class Server {
         static_cast<Service*>(context)->handle(request);
     }
 
-    static void on_watchdog(evutil_socket_t, short, void*) { notify("WATCHDOG=1"); }
+    static void feed_watchdog(void*) { notify("WATCHDOG=1"); }
 
     static void on_stop(evutil_socket_t, short, void* context) {
         auto* self = static_cast<Server*>(context);
@@ -201,7 +199,7 @@ class Server {
     Service service_;
     evhttp_bound_socket* socket_ = nullptr;
     std::vector<Event> signals_;
-    Event watchdog_;
+    std::optional<Ticker> watchdog_;
     EventFd done_;
     Event reloaded_;
     bool again_ = false;

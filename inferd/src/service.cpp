@@ -51,9 +51,9 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
       base_(base),
       connections_(connections),
       woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
-      tick_(event_new(base, -1, EV_PERSIST, on_tick, this)),
       worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
     event_add(woken_.get(), nullptr);
+    connections_.each_beat([this] { worker_.expire(Clock::now()); });
 }
 
 void Service::handle(evhttp_request* request) {
@@ -179,10 +179,6 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
         add_header(request, "Retry-After", "1");
         return refuse(request, model, 503, "the queue is full");
     }
-    if (waiting_.empty()) {
-        constexpr timeval kTick{0, 50000};
-        event_add(tick_.get(), &kTick);
-    }
     waiting_[id] = request;
     connections_.begin(request);
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_close, this);
@@ -190,10 +186,6 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
 
 void Service::on_wake(evutil_socket_t, short, void* context) {
     static_cast<Service*>(context)->answer_all();
-}
-
-void Service::on_tick(evutil_socket_t, short, void* context) {
-    static_cast<Service*>(context)->worker_.expire(Clock::now());
 }
 
 void Service::answer_all() {
@@ -209,7 +201,6 @@ void Service::answer_all() {
         }
         record(each);
     }
-    if (waiting_.empty()) event_del(tick_.get());
     end_if_idle();
 }
 

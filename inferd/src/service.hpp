@@ -45,7 +45,6 @@ class Service {
     void answer(evhttp_request* request, const Answer& answer);
     void end_if_idle();
     static void on_wake(evutil_socket_t, short, void* context);
-    static void on_tick(evutil_socket_t, short, void* context);
     static void on_close(evhttp_connection* connection, void* context);
 
     const Config config_;
@@ -56,7 +55,6 @@ class Service {
     Metrics metrics_;
     EventFd wake_;
     Event woken_;
-    Event tick_;
     std::map<std::uint64_t, evhttp_request*> waiting_;
     std::uint64_t last_id_ = 0;
     bool stopping_ = false;

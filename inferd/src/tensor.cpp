@@ -37,11 +37,20 @@ std::optional<DType> find(Field field, std::string_view name) {
     return std::nullopt;
 }
 
-template <typename T>
-double load(const std::byte* data, std::size_t index) {
-    T value;
-    std::memcpy(&value, data + index * sizeof(T), sizeof(T));
-    return static_cast<double>(value);
+struct Widen {
+    template <typename T>
+    double operator()(T value) const {
+        return static_cast<double>(value);
+    }
+};
+
+template <typename T, typename Function = Widen>
+void read_each(const std::byte* data, const Spread& spread, double* values, Function widen = {}) {
+    for (std::size_t i = 0; i < spread.count; ++i) {
+        T value;
+        std::memcpy(&value, data + (spread.first + i * spread.step) * sizeof(T), sizeof(T));
+        values[i] = static_cast<double>(widen(value));
+    }
 }
 
 }  // namespace
@@ -110,37 +119,39 @@ bool shape_fits(const std::vector<std::int64_t>& shape, const std::vector<std::i
 }
 
 double element(DType type, const std::byte* data, std::size_t index) {
+    double value = 0;
+    read_elements(type, data, {index, 1, 1}, &value);
+    return value;
+}
+
+void read_elements(DType type, const std::byte* data, const Spread& spread, double* values) {
     switch (type) {
         case DType::kBool:
         case DType::kU8:
-            return load<std::uint8_t>(data, index);
+            return read_each<std::uint8_t>(data, spread, values);
         case DType::kI8:
-            return load<std::int8_t>(data, index);
+            return read_each<std::int8_t>(data, spread, values);
         case DType::kU16:
-            return load<std::uint16_t>(data, index);
+            return read_each<std::uint16_t>(data, spread, values);
         case DType::kI16:
-            return load<std::int16_t>(data, index);
+            return read_each<std::int16_t>(data, spread, values);
         case DType::kU32:
-            return load<std::uint32_t>(data, index);
+            return read_each<std::uint32_t>(data, spread, values);
         case DType::kI32:
-            return load<std::int32_t>(data, index);
+            return read_each<std::int32_t>(data, spread, values);
         case DType::kU64:
-            return load<std::uint64_t>(data, index);
+            return read_each<std::uint64_t>(data, spread, values);
         case DType::kI64:
-            return load<std::int64_t>(data, index);
+            return read_each<std::int64_t>(data, spread, values);
         case DType::kF32:
-            return load<float>(data, index);
+            return read_each<float>(data, spread, values);
         case DType::kF64:
-            return load<double>(data, index);
-        case DType::kF16: {
-            std::uint16_t half;
-            std::memcpy(&half, data + index * 2, 2);
-            return half_to_float(half);
-        }
+            return read_each<double>(data, spread, values);
+        case DType::kF16:
+            return read_each<std::uint16_t>(data, spread, values, half_to_float);
         case DType::kText:
-            break;
+            std::fill_n(values, spread.count, 0);
     }
-    return 0;
 }
 
 float half_to_float(std::uint16_t half) {

@@ -61,6 +61,15 @@ bool shape_fits(const std::vector<std::int64_t>& shape, const std::vector<std::i
 // has no number and is 0.
 double element(DType type, const std::byte* data, std::size_t index);
 
+// `count` elements from `first` on, each `step` behind the one before.
+struct Spread {
+    std::size_t first;
+    std::size_t count;
+    std::size_t step;
+};
+// The same for several, which costs less than each alone.
+void read_elements(DType type, const std::byte* data, const Spread& spread, double* values);
+
 float half_to_float(std::uint16_t half);
 std::uint16_t float_to_half(float value);
 

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <csignal>
+
 #include "connections.hpp"
 #include "loop.hpp"
 
@@ -24,7 +26,7 @@ struct Setup {
             self->connections.begin(request);
             self->waiting = request;
         } else {
-            send(request, 200, "{}");
+            send(request, 200, self->body);
         }
     }
 
@@ -36,6 +38,7 @@ struct Setup {
     Http http{evhttp_new(base.get())};
     Connections connections;
     std::uint16_t port = 0;
+    std::string body = "{}";
     bool waits = false;
     evhttp_request* waiting = nullptr;
 };
@@ -104,8 +107,37 @@ TEST_CASE("who does not complete a request is closed") {
     CHECK(setup.until([&] { return setup.connections.size() == 0; }));
 }
 
+TEST_CASE("who is silent is closed, and not who goes on") {
+    Setup setup({8, 1 << 20, milliseconds(5000), milliseconds(50), milliseconds(300)});
+    Client half(setup.port);
+    half.say("GET / HTTP/1.1\r\nHost:");
+    Client slow(setup.port);
+    slow.say("GET / HTTP/1.1\r\n");
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(setup.until([&] {
+        slow.say("a: b\r\n");
+        return half.closed();
+    }));
+    CHECK(std::chrono::steady_clock::now() - begin >= milliseconds(300));
+    slow.say("\r\n");
+    CHECK(setup.until([&] { return slow.heard().starts_with("HTTP/1.1 200"); }));
+    // It asks nothing more.
+    CHECK(setup.until([&] { return slow.closed(); }));
+}
+
+TEST_CASE("who takes nothing of its answer is closed") {
+    std::signal(SIGPIPE, SIG_IGN);  // as the server does
+    Setup setup({8, 1 << 20, milliseconds(5000), milliseconds(50), milliseconds(300)});
+    setup.body = std::string(32 << 20, 'x');
+    Client client(setup.port);
+    client.say(kRequest);
+    CHECK(setup.until([&] { return setup.connections.size() == 1; }));
+    CHECK(setup.until([&] { return setup.connections.size() == 0; }));
+    CHECK(client.heard().size() < setup.body.size());
+}
+
 TEST_CASE("who waits for the server is not closed") {
-    Setup setup({8, 1 << 20, milliseconds(100), milliseconds(50)});
+    Setup setup({8, 1 << 20, milliseconds(100), milliseconds(50), milliseconds(100)});
     setup.waits = true;
     Client client(setup.port);
     client.say(kRequest);
