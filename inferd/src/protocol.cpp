@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "elements.hpp"
+#include "plain.hpp"
 
 namespace inferd {
 namespace {
@@ -254,6 +255,10 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
                                  std::optional<std::size_t> json_size) {
     if (json_size.value_or(0) > text.size()) {
         return bad("Inference-Header-Content-Length is more than the request has");
+    }
+    if (!json_size) {
+        auto plain = parse_plain(text, description);
+        if (plain && same_batch(plain->inputs, description)) return std::move(*plain);
     }
     const auto document = parse_document(text.substr(0, json_size.value_or(text.size())), 16);
     if (!document) return bad("the request is " + document.error().message);
