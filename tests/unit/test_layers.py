@@ -78,6 +78,14 @@ def test_the_distro_builds_where_results_are_looked_for(series: str) -> None:
     assert "TMPDIR" not in text
 
 
+def test_every_series_makes_the_sbom_that_is_collected() -> None:
+    """SPDX 3 is the default from wrynose on; the one of scarthgap leaves an archive of SPDX 2."""
+    distro = shipped("layers") / "meta-imagebuilder-distro" / "conf" / "distro" / "include"
+    text = (distro / "imagebuilder-scarthgap.inc").read_text("utf-8")
+    (inherited,) = re.findall(r'^INHERIT_DISTRO \?= "(.*)"$', text, re.M)
+    assert "create-spdx-3.0" in inherited.split()
+
+
 def test_signatures_do_not_tell_the_folder_of_the_sources() -> None:
     """Else builds in other folders share nothing that depends on it; signatures.py asks BitBake."""
     text = (shipped("layers") / "meta-imagebuilder" / "conf" / "layer.conf").read_text("utf-8")
