@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.catalog.series import Repository
-from imagebuilder.engines.yocto.mirror import mirror_layers, premirrors
+from imagebuilder.engines.yocto.mirror import carry_links, mirror_layers, premirrors
 from imagebuilder.errors import UserError
 
 
@@ -49,3 +49,27 @@ def test_a_commit_that_is_not_there(tmp_path: Path, repository: Repository) -> N
 def test_premirrors_name_an_address_exactly() -> None:
     found = premirrors((Repository("a", "https://h.example/a.git", "", "0" * 40, ()),), "file:///m")
     assert found == r"^https://h\.example/a\.git$ file:///m/a.git"
+
+
+def test_links_of_bitbake_hold_elsewhere(tmp_path: Path) -> None:
+    site, downloads = tmp_path / "site", tmp_path / "mirror é" / "downloads"
+    (site / "git" / "a.git").mkdir(parents=True)
+    (site / "git" / "a.git" / "HEAD").write_text("a")
+    (site / "zlib.tar.gz").write_text("zlib")
+    (downloads / "git2" / "site.b.git").mkdir(parents=True)
+    (downloads / "git2" / "site.b.git" / "HEAD").write_text("b")
+    (downloads / "zlib.tar.gz").symlink_to(site / "zlib.tar.gz")
+    (downloads / "git2" / "a.git").symlink_to(site / "git" / "a.git")
+    (downloads / "git2" / "b.git").symlink_to(downloads / "git2" / "site.b.git")
+    (downloads / "gone").symlink_to(site / "gone")
+    for _ in range(2):
+        carry_links(downloads)
+    (tmp_path / "mirror é").rename(tmp_path / "carried")
+    shutil.rmtree(site)
+    carried = tmp_path / "carried" / "downloads"
+    assert (carried / "zlib.tar.gz").read_text() == "zlib"
+    assert (carried / "git2" / "a.git" / "HEAD").read_text() == "a"
+    assert (carried / "git2" / "b.git" / "HEAD").read_text() == "b"
+    assert (carried / "git2" / "b.git").is_symlink(), "no second copy"
+    names = {path.name for path in carried.rglob("*")}
+    assert names == {"HEAD", "a.git", "b.git", "git2", "gone", "site.b.git", "zlib.tar.gz"}

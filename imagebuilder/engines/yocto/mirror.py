@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 from imagebuilder.catalog.series import Repository
@@ -16,7 +18,7 @@ from imagebuilder.kasproject.settings import yocto_machine
 from imagebuilder.log import Log
 from imagebuilder.resolve import Build
 from imagebuilder.run import run
-from imagebuilder.state import write_if_changed
+from imagebuilder.state import new_file, new_folder, write_if_changed
 from imagebuilder.templates import render
 
 LAYERS = "layers"
@@ -45,6 +47,7 @@ def export_mirror(build: Build, folder: Path, fetcher: Fetcher, log: Log) -> Non
     }
     fetch = Job(project, folder / "kas.log", site_file(), environment, ("--runall=fetch",))
     run_kas(fetch, log)
+    carry_links(folder / DOWNLOADS)
     names = [repository.name for repository in repositories]
     values = {"premirrors": premirrors(repositories, f"file://$mirror/{LAYERS}"), "names": names}
     for name, template in TEXTS.items():
@@ -69,6 +72,32 @@ def mirror_layers(repository: Repository, folder: Path) -> None:
     branch = repository.branch or "main"
     run([*git, "update-ref", f"refs/heads/{branch}", repository.commit])
     run([*git, "symbolic-ref", "HEAD", f"refs/heads/{branch}"])
+
+
+def carry_links(folder: Path) -> None:
+    """Make the links in `folder` hold wherever it is carried.
+
+    BitBake links by absolute paths what it has from a mirror: sources that lie on a disk of the
+    site, and git repositories under the mirror's name.
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() and path.exists():
+                _carry(path, folder.resolve())
+
+
+def _carry(link: Path, folder: Path) -> None:
+    target = link.resolve()
+    if target.is_relative_to(folder):
+        link.unlink()
+        link.symlink_to(os.path.relpath(target, link.parent.resolve()))
+    elif target.is_dir():
+        with new_folder(link) as temporary:
+            shutil.copytree(target, temporary, symlinks=True, dirs_exist_ok=True)
+            link.unlink()
+    else:
+        with new_file(link) as temporary:
+            shutil.copyfile(target, temporary)
 
 
 def premirrors(repositories: tuple[Repository, ...], place: str) -> str:
