@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.engines.yocto.bitbake import Job, offline_variables, run_kas, shared_folders
+from imagebuilder.engines.yocto.mirror import fetch_sources
 from imagebuilder.errors import BuildError
 from imagebuilder.log import NORMAL, Log
 from imagebuilder.state import Cache
@@ -82,6 +83,26 @@ def test_words_go_on_to_bitbake(tmp_path: Path, kas, monkeypatch: pytest.MonkeyP
     job = Job(folder, log, None, environment, ("--runall=fetch",))
     run_kas(job, Log(NORMAL, io.StringIO()))
     assert log.read_text().splitlines()[-1].startswith("build kas.yml -- --runall=fetch ")
+
+
+FETCHES = """\
+import os, pathlib
+pathlib.Path("build/tmp").mkdir(parents=True)
+downloads = pathlib.Path(os.environ["DL_DIR"])
+downloads.mkdir()
+(downloads / "zlib.tar.gz").write_text("zlib")
+"""
+
+
+def test_a_mirror_has_sources_and_nothing_of_the_build_that_fetched_them(
+    tmp_path: Path, kas
+) -> None:
+    kas(FETCHES)
+    folder = tmp_path / "mirror é"
+    environment = shared_folders(Cache(tmp_path / "cache"))
+    fetch_sources({"kas.yml": b"a"}, folder, environment, Log(NORMAL, io.StringIO()))
+    assert sorted(path.name for path in folder.iterdir()) == ["downloads", "kas.log"]
+    assert (folder / "downloads" / "zlib.tar.gz").read_text() == "zlib"
 
 
 def test_a_failed_task_is_explained(tmp_path: Path, kas) -> None:

@@ -1,6 +1,7 @@
 """What `yocto-check-layer` asks of a layer and no BitBake is needed for."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,25 @@ def test_signatures_do_not_tell_the_folder_of_the_sources() -> None:
     text = (shipped("layers") / "meta-imagebuilder" / "conf" / "layer.conf").read_text("utf-8")
     value = "${@bool(d.getVar('IMAGEBUILDER_SOURCES'))}"
     assert f'\nIMAGEBUILDER_SOURCES[vardepvalue] = "{value}"\n' in text
+
+
+def test_a_bundles_licence_texts_are_named_without_their_folder(tmp_path: Path) -> None:
+    text = (shipped("layers") / "meta-imagebuilder/classes/model_bundle.bbclass").read_text("utf-8")
+    (code,) = re.findall(r"^python \(\) \{\n(.*?)^\}", text, re.M | re.S)
+    (tmp_path / "MIT").write_text("mit")
+    values = {"COMMON_LICENSE_DIR": str(tmp_path), "LICENSE": "(MIT & Own-1.0) | MIT"}
+
+    class Data(dict[str, str]):
+        getVar = dict.get
+        setVar = dict.__setitem__
+
+    class Bb:
+        class utils:
+            @staticmethod
+            def md5_file(path: str) -> str:
+                return f"md5 of {Path(path).read_text()}"
+
+    data = Data(values)
+    exec(textwrap.dedent(code), {"d": data, "bb": Bb})
+    uri = "file://${COMMON_LICENSE_DIR}/MIT;md5=md5 of mit"
+    assert data["LIC_FILES_CHKSUM"] == f"{uri} {uri}"

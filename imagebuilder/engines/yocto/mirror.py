@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from imagebuilder.catalog.series import Repository
@@ -39,20 +40,34 @@ def export_mirror(build: Build, folder: Path, fetcher: Fetcher, log: Log) -> Non
     for repository in repositories:
         with log.task(f"layers of {repository.name}"):
             mirror_layers(repository, folder / LAYERS / f"{repository.name}.git")
-    write_project(project_files(ingredients(build)), project)
+    files = project_files(ingredients(build))
+    write_project(files, project)
     environment = {
         **shared_folders(fetcher.cache),
-        "DL_DIR": str(folder / DOWNLOADS),
         "KAS_PREMIRRORS": premirrors(repositories, f"file://{folder}/{LAYERS}"),
     }
-    fetch = Job(project, folder / "kas.log", site_file(), environment, ("--runall=fetch",))
-    run_kas(fetch, log)
-    carry_links(folder / DOWNLOADS)
+    fetch_sources(files, folder, environment, log)
     names = [repository.name for repository in repositories]
     values = {"premirrors": premirrors(repositories, f"file://$mirror/{LAYERS}"), "names": names}
     for name, template in TEXTS.items():
         text = render(template, **values, name=build.manifest.name, project=PROJECT)
         write_if_changed(folder / name, text.encode())
+
+
+def fetch_sources(
+    files: Mapping[str, bytes], folder: Path, environment: dict[str, str], log: Log
+) -> None:
+    """Fill the mirror's downloads with the sources of all recipes of a project's `files`.
+
+    They are fetched from a copy of the project: OE-core refuses to build in a folder with a build
+    that was begun at another place.
+    """
+    project = folder / "fetch"
+    write_project(files, project)
+    environment = {**environment, "DL_DIR": str(folder / DOWNLOADS)}
+    run_kas(Job(project, folder / "kas.log", site_file(), environment, ("--runall=fetch",)), log)
+    shutil.rmtree(project, ignore_errors=True)
+    carry_links(folder / DOWNLOADS)
 
 
 def mirror_layers(repository: Repository, folder: Path) -> None:

@@ -23,10 +23,12 @@ python () {
     folder = d.getVar("COMMON_LICENSE_DIR")
     names = d.getVar("LICENSE").replace("(", " ").replace(")", " ")
     names = [name for name in names.split() if name not in ("&", "|")]
-    paths = [os.path.join(folder, name) for name in names]
+    names = [name for name in names if os.path.isfile(os.path.join(folder, name))]
     if not d.getVar("LIC_FILES_CHKSUM"):
-        sums = ["file://%s;md5=%s" % (p, bb.utils.md5_file(p)) for p in paths if os.path.isfile(p)]
-        d.setVar("LIC_FILES_CHKSUM", " ".join(sums))
+        sums = [bb.utils.md5_file(os.path.join(folder, name)) for name in names]
+        # Not expanded: signatures would have the folder that OE-core lies in.
+        uris = ["file://${COMMON_LICENSE_DIR}/%s;md5=%s" % pair for pair in zip(names, sums)]
+        d.setVar("LIC_FILES_CHKSUM", " ".join(uris))
 }
 
 python model_bundle_verify() {
