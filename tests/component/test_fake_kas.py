@@ -89,7 +89,6 @@ FETCHES = """\
 import os, pathlib
 pathlib.Path("build/tmp").mkdir(parents=True)
 downloads = pathlib.Path(os.environ["DL_DIR"])
-downloads.mkdir()
 (downloads / "zlib.tar.gz").write_text("zlib")
 """
 
