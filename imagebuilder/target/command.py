@@ -14,10 +14,11 @@ from imagebuilder.units import MIB
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A port of the host that leads to one of the guest."""
+    """A port of the host that leads to one of the guest, at its own address or at another one."""
 
     host: int
     guest: int
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def qemu_command(
 
 def _network(channels: Channels) -> list[str]:
     forwards = "".join(
-        f",hostfwd=tcp:127.0.0.1:{item.host}-:{item.guest}" for item in channels.forwards
+        f",hostfwd=tcp:127.0.0.1:{item.host}-{item.address}:{item.guest}"
+        for item in channels.forwards
     )
     words = ["-netdev", f"user,id=net{forwards}"]
     if channels.packets is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from imagebuilder.artifact import Artifacts
 from imagebuilder.target.command import Forward
 
 LOOPBACK = "127.0.0.1"
+OPEN_LOOPBACK = "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet"
 
 
 class HeldPorts:
@@ -71,11 +73,24 @@ def choose_ports(artifacts: Artifacts, held: HeldPorts) -> Ports:
     return Ports(forwards, *host)
 
 
+def ports_for_tests(artifacts: Artifacts, held: HeldPorts) -> Ports:
+    """`choose_ports`, and one to a language model that is served on the target's loopback only.
+
+    The guest takes such packets after `OPEN_LOOPBACK` has run there, as root.
+    """
+    ports = choose_ports(artifacts, held)
+    if artifacts.text_listen is None or ports.text is not None:
+        return ports
+    host, _, port = artifacts.text_listen.rpartition(":")
+    text = Forward(held.free(), int(port), LOOPBACK if host == "localhost" else host)
+    return dataclasses.replace(ports, forwards=(*ports.forwards, text), text=text.host)
+
+
 @contextlib.contextmanager
 def held_ports(artifacts: Artifacts) -> Iterator[Ports]:
-    """`choose_ports` for as long as the block."""
+    """`ports_for_tests` for as long as the block."""
     with HeldPorts() as held:
-        yield choose_ports(artifacts, held)
+        yield ports_for_tests(artifacts, held)
 
 
 def _port(listen: str | None) -> int | None:

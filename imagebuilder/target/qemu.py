@@ -27,7 +27,7 @@ from imagebuilder.target.backlog import widen_backlog
 from imagebuilder.target.command import Channels, ExtraDisk, KeptDisk, qemu_command
 from imagebuilder.target.console import Console
 from imagebuilder.target.kernels import wrong_kernel
-from imagebuilder.target.ports import Ports, held_ports
+from imagebuilder.target.ports import OPEN_LOOPBACK, Ports, held_ports
 from imagebuilder.target.progress import Watch
 from imagebuilder.target.qmp import Qmp
 from imagebuilder.target.reachable import read_token
@@ -109,6 +109,7 @@ class Running:
         self.api_port = start.ports.api
         self.text_port = start.ports.text
         self.ssh_port = start.ports.ssh
+        self._loopback = any(forward.address for forward in start.ports.forwards)
         self.packets = start.packets or folder / "packets.pcap"
         self._process = process
         assert process.stdout is not None
@@ -174,6 +175,8 @@ class Running:
             self._transport.wait_ready(30)
         except (OSError, BuildError) as error:
             raise self._fail(str(error)) from error
+        if self._loopback:
+            self.run(OPEN_LOOPBACK)
 
     def resume(self, saved: Saved) -> None:
         """Go on with a saved guest; `TargetFailed` if QEMU does not take it."""
@@ -250,7 +253,8 @@ class Running:
 def booted(guest: Guest, start: Start | None = None) -> Iterator[Running]:
     """Boot an image and wait until its server answers; nothing of it is left at the end.
 
-    The API is forwarded to a free port of the host unless the server listens on loopback only.
+    The API is forwarded to a free port of the host unless the server listens on loopback only; a
+    language model always.
     """
     guest.log_folder.mkdir(parents=True, exist_ok=True)
     check_kernel(guest)

@@ -15,7 +15,7 @@ from imagebuilder.run import run
 from imagebuilder.state import scratch_folder
 from imagebuilder.target.command import KeptDisk
 from imagebuilder.target.console import Console
-from imagebuilder.target.ports import HeldPorts, choose_ports
+from imagebuilder.target.ports import HeldPorts, ports_for_tests
 from imagebuilder.target.power import cut
 from imagebuilder.target.qemu import (
     Guest,
@@ -45,7 +45,7 @@ class EmulatedTarget(Target):
         self._own, self._run, self._log = (folder / name for name in ("own", "run", "log"))
         self._stack = contextlib.ExitStack()
         self._held = HeldPorts()
-        self._ports = choose_ports(guest.artifacts, self._held)
+        self._ports = ports_for_tests(guest.artifacts, self._held)
         self._saved: dict[str, Saved] = {}
         self._emulated: Running | None = None
         self._broken: TargetFailed | None = None

@@ -46,7 +46,8 @@ class TextApi:
         timeout: float = TIMEOUT,
     ) -> httpx.Response:
         """Send one request, whatever the answer's status; `timeout` is in seconds."""
-        headers = {"Authorization": f"Bearer {self.key if key is None else key}"}
+        key = self.key if key is None else key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         return httpx.request(
             method, self.address + path, content=content, headers=headers, timeout=timeout

@@ -20,6 +20,15 @@ from imagebuilder.testing.text_api import TextApi
 ROOT = Path(__file__).parents[2]
 NIGHTLY = os.environ.get("IMAGEBUILDER_NIGHTLY") == "1"
 
+LOOPBACK = """\
+format: 1
+name: loopback
+version: 0.1.0
+machine: qemuarm64
+models: [{bundle: smollm2-135m-instruct, context: 1024}]
+server: {metrics: false}
+"""
+
 pytestmark = [pytest.mark.network, pytest.mark.qemu]
 
 
@@ -136,6 +145,13 @@ def test_x86_64(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="nightly: IMAGEBUILDER_NIGHTLY=1")
+def test_served_on_the_loopback_only_and_without_metrics(tmp_path: Path) -> None:
+    (tmp_path / "firmware.yaml").write_text(LOOPBACK)
+    found = run_tests(tmp_path, "qemuarm64")
+    assert int(found["text.agreement"].split()[0]) >= 80
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="nightly: IMAGEBUILDER_NIGHTLY=1")
 def test_64_clients_at_once(mixed) -> None:
     folder, _ = mixed
     session = read_session(folder / "build" / "qemuarm64" / "session.json")
@@ -151,3 +167,24 @@ def test_64_clients_at_once(mixed) -> None:
         with concurrent.futures.ThreadPoolExecutor(64) as pool:
             assert set(pool.map(one, range(64))) == {200}
         assert target.run("pidof llama-server").stdout == before
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="nightly: IMAGEBUILDER_NIGHTLY=1")
+def test_the_example_summarizes(mixed) -> None:
+    folder, _ = mixed
+    session = read_session(folder / "build" / "qemuarm64" / "session.json")
+    text = ROOT / "examples" / "summarizer" / "doorbell.txt"
+    with booted(session.guest) as target:
+        api = TextApi(target)
+        words = [sys.executable, text.with_name("summarize.py"), text, "--address", api.address]
+        done = [
+            subprocess.run([*words, "--key", key], capture_output=True, text=True, check=False)
+            for key in (api.key, api.key, "wrong")
+        ]
+    assert [run.returncode for run in done] == [0, 0, 1], done
+    assert done[0].stdout == done[1].stdout
+    sentences = done[0].stdout.splitlines()
+    flat = " ".join(text.read_text().split())
+    assert len(set(sentences)) == 2
+    assert all(sentence in flat for sentence in sentences)
+    assert done[2].stderr == "the device refused (401): Invalid API Key\n"

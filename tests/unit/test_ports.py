@@ -8,7 +8,7 @@ import pytest
 
 from imagebuilder.artifact import Artifacts
 from imagebuilder.target.command import Forward
-from imagebuilder.target.ports import HeldPorts, choose_ports, held_ports
+from imagebuilder.target.ports import HeldPorts, choose_ports, held_ports, ports_for_tests
 
 
 def listening(port: int) -> socket.socket:
@@ -53,3 +53,12 @@ def test_only_what_the_network_reaches_has_a_port() -> None:
     with held_ports(image("localhost:80", "0.0.0.0:81", ssh=False)) as ports:
         assert (ports.api, ports.ssh) == (None, None)
         assert ports.forwards == (Forward(ports.text or 0, 81),)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:81", "localhost:81"])
+def test_tests_reach_a_language_model_on_the_targets_loopback(listen: str) -> None:
+    with HeldPorts() as held:
+        ports = ports_for_tests(image("0.0.0.0:80", listen, ssh=False), held)
+        assert ports.text is not None
+        assert Forward(ports.text, 81, "127.0.0.1") in ports.forwards
+        assert ports_for_tests(image("0.0.0.0:80", None, ssh=False), held).text is None

@@ -57,6 +57,16 @@ def test_commands(machine: str, boot: str, golden) -> None:
     golden(f"qemu-{machine}-{boot}.txt", "\n".join(words) + "\n")
 
 
+def test_a_port_may_lead_to_another_address_of_the_guest() -> None:
+    qemu = make_catalog().machine("qemuarm64").qemu
+    assert qemu is not None
+    channels = Channels((Forward(1234, 8081, "127.0.0.1"), Forward(1235, 80)))
+    made = artifacts(Path("/out"), "qemuarm64")
+    words = qemu_command(made, qemu, FakeTools(), "direct", channels)  # type: ignore[arg-type]
+    wanted = "user,id=net,hostfwd=tcp:127.0.0.1:1234-127.0.0.1:8081,hostfwd=tcp:127.0.0.1:1235-:80"
+    assert words[words.index("-netdev") + 1] == wanted
+
+
 def test_the_key_beside_an_authorized_one_is_found(tmp_path: Path) -> None:
     public = tmp_path / "dev.pub"
     assert find_key((), None) is None
