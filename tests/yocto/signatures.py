@@ -4,8 +4,9 @@
 
 Options as those of prove.py. The firmware has the digits in ONNX Runtime's format and the runtime
 that is cut to its models. A model with other weights moves its recipe and the images; one with
-another operator moves the cut runtime too. The same project in another folder moves nothing, so
-that folders share compiled results. Exits with 1 where anything else moves.
+another operator moves the cut runtime too. The same project in another folder moves the images
+only (`do_rootfs` of OE-core names its folder), so that folders share all packages. Exits with 1
+where anything else moves.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ yocto: {{series: {SERIES}}}
 """
 NONE = ("", "")
 CHANGES = (
-    ("another folder", NONE, set[str]()),
+    ("another folder", NONE, IMAGES),
     ("other golden samples", ("samples: 16", "samples: 20"), IMAGES | BUNDLE),
     (
         "other operators",
