@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import select
 import socket
 import time
 from collections.abc import Collection, Iterator
@@ -57,6 +58,8 @@ def _listeners(pid: int, ports: Collection[int]) -> Iterator[socket.socket]:
     """Copies of a process's sockets that listen there; `OSError` if it may not be asked."""
     process = os.pidfd_open(pid)
     try:
+        if select.select([process], (), (), 0)[0]:
+            raise ProcessLookupError(errno.ESRCH, "it has ended, and nobody asked for its code yet")
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if str(entry.readlink()).startswith("socket:"):

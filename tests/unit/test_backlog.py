@@ -84,11 +84,14 @@ def test_a_child_that_listens_late_is_waited_for() -> None:
             process.kill()
 
 
-def test_a_process_that_ended_or_may_not_be_asked_is_left_alone(monkeypatch) -> None:
+@pytest.mark.parametrize("reaped", [True, False])
+def test_a_process_that_ended_is_left_alone(reaped: bool) -> None:
     with child() as process:
         port = port_of(process)
         process.kill()
-        process.wait()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if reaped:
+            process.wait()
         began = time.monotonic()
         assert not widen_backlog(process.pid, [port])
         assert time.monotonic() - began < backlog.PATIENCE / 2
