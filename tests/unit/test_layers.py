@@ -114,3 +114,24 @@ def test_a_bundles_licence_texts_are_named_without_their_folder(tmp_path: Path) 
     exec(textwrap.dedent(code), {"d": data, "bb": Bb})
     uri = "file://${COMMON_LICENSE_DIR}/MIT;md5=md5 of mit"
     assert data["LIC_FILES_CHKSUM"] == f"{uri} {uri}"
+
+
+def test_a_unit_starts_before_its_folder_of_state_is_there() -> None:
+    """systemd sets up ReadWritePaths for ExecStartPre=+ too, which has to make the folder."""
+    units = [path for layer in LAYERS for path in layer.rglob("*.service")]
+    paths = [
+        path
+        for unit in units
+        for value in re.findall(r"^ReadWritePaths=(.*)", unit.read_text("utf-8"), re.M)
+        for path in value.split()
+    ]
+    assert paths == ["-/data/inferd"]
+
+
+def test_a_filtered_system_call_fails_and_ends_nothing() -> None:
+    """busybox gives up privileges at its start, as any user: shells and `kill` were killed."""
+    units = [path for layer in LAYERS for path in layer.rglob("*.service")]
+    filtered = [unit for unit in units if "SystemCallFilter=" in unit.read_text("utf-8")]
+    assert {unit.stem for unit in filtered} == {"inferd", "llama-server"}
+    for unit in filtered:
+        assert "\nSystemCallErrorNumber=EPERM\n" in unit.read_text("utf-8"), unit.name
