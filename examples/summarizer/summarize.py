@@ -63,12 +63,13 @@ def choose(text: str, address: str, key: str, count: int) -> Iterator[str]:
     The second question begins as the first did, so that its prompt is in the device's cache.
     """
     left = sentences(text)
-    for _ in range(min(count, len(left))):
+    for number in range(min(count, len(left))):
+        if number:
+            yield "\n"
         said = ""
         for piece in _stream(text, address, key, {"grammar": grammar(left), "temperature": 0}):
             said += piece
             yield piece
-        yield "\n"
         left = [sentence for sentence in left if sentence != said]
 
 

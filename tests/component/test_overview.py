@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from imagebuilder.state import default_cache
 pytestmark = [pytest.mark.inferd, pytest.mark.network]
 
 OVERVIEW = MONITORING / "overview.yml"
+SUMMARIZER = Path(__file__).parents[2] / "examples" / "summarizer"
 KEY = "k" * 32
 
 FIRING = """
@@ -177,3 +179,20 @@ def wanted() -> set[str]:
     """All series of llama-server and of the overview that rules and dashboard ask for."""
     texts = [path.read_text() for path in (ALERTS, OVERVIEW, MONITORING / "dashboard.json")]
     return set(re.findall(r"\b(?:llamacpp|server):[a-z0-9_:]+", "\n".join(texts)))
+
+
+def test_the_summarizer_chooses_sentences_of_the_text(llama_server: str) -> None:
+    text = SUMMARIZER / "doorbell.txt"
+    words = [sys.executable, SUMMARIZER / "summarize.py", text, "--address"]
+    done = [
+        subprocess.run([*words, f"http://{llama_server}", "--key", key], capture_output=True,
+                       text=True, check=False)
+        for key in (KEY, KEY, "wrong")
+    ]  # fmt: skip
+    assert [run.returncode for run in done] == [0, 0, 1], done
+    assert done[0].stdout == done[1].stdout
+    sentences = done[0].stdout.splitlines()
+    flat = " ".join(text.read_text().split())
+    assert len(set(sentences)) == len(sentences) == 2
+    assert all(sentence in flat for sentence in sentences)
+    assert done[2].stderr == "the device refused (401): Invalid API Key\n"
