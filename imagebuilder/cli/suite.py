@@ -22,7 +22,9 @@ from imagebuilder.target.qemu import GDB_TIMEOUT, Guest
 from imagebuilder.testing.session import Session, write_session
 
 TIMEOUT = 900.0
-"""Seconds for all tests of one machine."""
+"""Seconds for all tests of one machine with one model."""
+MODEL_TIMEOUT = 300.0
+"""As many more for each further model: a network for images takes seconds a sample, emulated."""
 LONG_TIMEOUT = 2400.0
 """The same with faults, which take many boots, and where a language model is among the models: a
 token takes seconds on a busy host."""
@@ -113,6 +115,11 @@ def run_suite(
     ]
 
 
+def time_limit(models: int, *, long: bool) -> float:
+    """Seconds that the tests of a machine with so many models may take."""
+    return (LONG_TIMEOUT if long else TIMEOUT) + MODEL_TIMEOUT * max(0, models - 1)
+
+
 def _job(item: Prepared) -> Job:
     tests, folder = shipped("qemu-tests"), item.folder
     path, junit = folder / "session.json", folder / "junit.xml"
@@ -130,7 +137,8 @@ def _job(item: Prepared) -> Job:
         *map(str, item.asked.manifest.tests), *((str(tests / "faults"),) if item.faults else ()),
     )  # fmt: skip
     system = item.session.system
-    limit = LONG_TIMEOUT if item.faults or system.artifacts.text_listen else TIMEOUT
+    long = item.faults or bool(system.artifacts.text_listen)
+    limit = time_limit(len(item.result.models), long=long)
     if isinstance(system, Guest) and system.gdb is not None:
         limit = GDB_TIMEOUT
     return Job(command, folder / "tests.log", limit)
