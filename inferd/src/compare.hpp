@@ -20,7 +20,7 @@ struct Difference {
 };
 
 // Compares two tensors of the same dtype and shape; floats by |got - want| <= atol + rtol * |want|,
-// all others exactly. Another dtype or shape is not within.
+// whole numbers by `atol` alone, all others exactly. Another dtype or shape is not within.
 Difference compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance);
 
 }  // namespace inferd

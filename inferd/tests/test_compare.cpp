@@ -47,15 +47,25 @@ TEST_CASE("top1 looks at every row of the last axis") {
     CHECK_FALSE(compare(tensor<float>(DType::kF32, {2, 2}, {0, 9, 0, 9}), want, {0, 0}).top1);
 }
 
-TEST_CASE("whole numbers must be equal, however large") {
+TEST_CASE("whole numbers must be equal, however large, unless atol allows some steps") {
     const auto one = [](std::int64_t value) {
         return tensor<std::int64_t>(DType::kI64, {1}, {value});
     };
     const std::int64_t large = (std::int64_t{1} << 53) + 1;
-    CHECK(compare(one(7), one(7), {1, 1}).within);
-    CHECK_FALSE(compare(one(7), one(8), {1, 1}).within);
+    CHECK(compare(one(7), one(7), {0, 0}).within);
+    CHECK_FALSE(compare(one(2000), one(2001), {0.001, 0.00001}).within);
+    CHECK(compare(one(7), one(9), {0, 2}).within);
+    CHECK_FALSE(compare(one(7), one(10), {0, 2}).within);
     CHECK(compare(one(large), one(large), {0, 0}).within);
     CHECK_FALSE(compare(one(large), one(large - 1), {0, 0}).within);
+}
+
+TEST_CASE("truth has no tolerance") {
+    const auto one = [](std::uint8_t value) {
+        return tensor<std::uint8_t>(DType::kBool, {1}, {value});
+    };
+    CHECK(compare(one(1), one(1), {0, 0}).within);
+    CHECK_FALSE(compare(one(1), one(0), {1, 1}).within);
 }
 
 TEST_CASE("another shape or dtype is never within") {

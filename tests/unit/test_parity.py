@@ -73,6 +73,18 @@ def test_a_planted_difference_is_caught(got: list[float], used: float, within: b
     assert found.within(dataclasses.replace(CHECK, top1=False)) is within
 
 
+@pytest.mark.parametrize(("got", "want", "dtype", "atol", "within"), [
+    (9, 7, "uint8", 2.0, True), (10, 7, "uint8", 2.0, False), (2001, 2000, "int64", 1e-5, False),
+    (2**53 + 1, 2**53, "int64", 0.5, False), (1, 0, "bool", 1.0, False), (1, 1, "bool", 0.0, True),
+])  # fmt: skip
+def test_whole_numbers_are_compared_by_atol_alone(
+    got: int, want: int, dtype: str, atol: float, within: bool
+) -> None:
+    check = TensorsCheck("g", 1, 0.001, atol, top1=False)
+    pair = ([{"y": np.array([[value]], dtype)}] for value in (got, want))
+    assert differ(*pair, check).within(check) == within
+
+
 def test_what_is_no_number_equals_itself_only() -> None:
     odd = [math.nan, math.inf]
     assert differ(tensors(odd), tensors(odd), CHECK).used == 0
