@@ -40,8 +40,6 @@ def settings(build: Build, machine: YoctoMachine, server_digest: str) -> tuple[B
         Block("image", _image(build)),
         Block("machine", _machine(build, machine)),
         Block("licenses", _licenses(build)),
-        # The database belongs to the shared state: without it unchanged work is done again.
-        Block("shared-state", (("BB_HASHSERVE_DB_DIR", "${SSTATE_DIR}"),)),
     )
 
 

@@ -135,3 +135,14 @@ def test_a_filtered_system_call_fails_and_ends_nothing() -> None:
     assert {unit.stem for unit in filtered} == {"inferd", "llama-server"}
     for unit in filtered:
         assert "\nSystemCallErrorNumber=EPERM\n" in unit.read_text("utf-8"), unit.name
+
+
+@pytest.mark.parametrize("series", make_catalog().names("series"))
+def test_projects_share_what_they_compiled(series: str) -> None:
+    """BitBake of scarthgap keeps the database of equal outputs in the project, where no other
+    project looks: half of the shared state was not taken. Its default needs no database.
+    """
+    distro = shipped("layers") / "meta-imagebuilder-distro" / "conf" / "distro" / "include"
+    text = (distro / f"imagebuilder-{series}.inc").read_text("utf-8")
+    assert ('\nBB_HASHSERVE_DB_DIR ?= "${SSTATE_DIR}"\n' in text) == (series == "wrynose")
+    assert "OEEquivHash" not in text
