@@ -124,7 +124,11 @@ std::optional<InferRequest> parse_plain(std::string_view text, const Description
     Reader reader(text);
     std::optional<std::string_view> id;
     std::vector<Input> inputs;
-    const auto add_input = [&] { return read_input(reader, inputs.emplace_back()); };
+    // No more than the model has are kept: many small ones would take far more than their text.
+    const auto add_input = [&] {
+        return inputs.size() < description.inputs.size() &&
+               read_input(reader, inputs.emplace_back());
+    };
     const bool read = reader.read_object([&](std::string_view key) {
         if (key == "id") return reader.read(id);
         return key == "inputs" && inputs.empty() && reader.read_list('[', ']', add_input);
