@@ -97,7 +97,7 @@ def test_a_process_that_ended_is_left_alone(reaped: bool) -> None:
         assert time.monotonic() - began < backlog.PATIENCE / 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which root alone may")
 def test_no_permission_is_no_failure() -> None:
     with child() as process:
         port = port_of(process)

@@ -62,6 +62,7 @@ def test_a_port_may_lead_to_another_address_of_the_guest() -> None:
     assert qemu is not None
     channels = Channels((Forward(1234, 8081, "127.0.0.1"), Forward(1235, 80)))
     made = artifacts(Path("/out"), "qemuarm64")
+    # Commands name folders of the tools only, so nothing is installed here.
     words = qemu_command(made, qemu, FakeTools(), "direct", channels)  # type: ignore[arg-type]
     wanted = "user,id=net,hostfwd=tcp:127.0.0.1:1234-127.0.0.1:8081,hostfwd=tcp:127.0.0.1:1235-:80"
     assert words[words.index("-netdev") + 1] == wanted
