@@ -98,7 +98,7 @@ class Reader {
 
 // At most 8 sizes; only the first may be -1, which is free.
 bool read_shape(const Json& value, std::vector<std::int64_t>& shape) {
-    if (!value.is_array() || value.size() > 8) return false;
+    if (!value.is_array() || value.size() > kMaxRank) return false;
     for (const auto& size : value) {
         if (!size.is_number_integer()) return false;
         const auto number = size.get<std::int64_t>();

@@ -22,7 +22,8 @@ struct Range {
 };
 
 Result<std::vector<std::int64_t>> read_shape(const Json& value) {
-    if (!value.is_array() || value.size() > 8) return malformed("a shape is no list of sizes");
+    if (!value.is_array() || value.size() > kMaxRank)
+        return malformed("a shape is no list of sizes");
     std::vector<std::int64_t> shape;
     for (const auto& size : value) {
         if (!size.is_number_unsigned() || size.get<std::uint64_t>() > 0x7fffffff) {

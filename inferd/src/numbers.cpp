@@ -19,8 +19,6 @@ constexpr std::array<double, 23> kPowers = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
 // Moves on over digits, and adds them to a value that is of no use once they are too many.
 std::size_t take_digits(const char*& at, const char* end, std::uint64_t& value) {
     const char* first = at;
@@ -90,16 +88,12 @@ bool take_number(const char*& at, const char* end, Values::Value& value) {
 std::size_t take_numbers(std::string_view text, Values& values) {
     const char* const begin = text.data();
     const char* const end = begin + text.size();
-    const auto skip_space = [end](const char* at) {
-        while (at != end && is_space(*at)) ++at;
-        return at;
-    };
     auto& items = values.items;
     if (items.empty()) items.reserve(kUsual);
     const char* last = begin;  // number
     const char* done = begin;
     for (;;) {
-        const char* const next = skip_space(done);
+        const char* const next = skip_space(done, end);
         // A comma before the bracket is an error, which the library finds.
         if (done != begin && next != end && *next == ']') {
             items.pop_back();
@@ -108,7 +102,7 @@ std::size_t take_numbers(std::string_view text, Values& values) {
         const char* at = next;
         Values::Value value{};
         if (!take_number(at, end, value)) break;
-        at = skip_space(at);
+        at = skip_space(at, end);
         if (at == end || (*at != ',' && *at != ']')) break;
         items.push_back(value);
         done = at;

@@ -9,6 +9,12 @@
 
 namespace inferd {
 
+// Where what is no white space of JSON begins.
+inline const char* skip_space(const char* at, const char* end) {
+    while (at != end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) ++at;
+    return at;
+}
+
 // Appends the numbers that `text`, what stands behind a bracket, begins with, and returns how many
 // of its bytes they are. There is an element or the closing bracket behind them, or an error; what
 // is no number, and numbers beyond what a double or 18 digits hold, are left to the library.

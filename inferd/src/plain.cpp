@@ -11,8 +11,6 @@
 namespace inferd {
 namespace {
 
-constexpr std::size_t kMaxRank = 8;
-
 // An input as the request has it; the names point into its text.
 struct Input {
     std::optional<std::string_view> name;
@@ -84,9 +82,7 @@ class Reader {
     }
 
   private:
-    void skip_space() {
-        while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) ++at_;
-    }
+    void skip_space() { at_ = inferd::skip_space(at_, end_); }
 
     const char* at_;
     const char* const end_;

@@ -85,7 +85,8 @@ Result<std::map<std::string, Bytes>> split_binary(const Json& inputs, Bytes rest
 }
 
 Result<std::vector<std::int64_t>> read_shape(const Json& value, const std::string& name) {
-    if (!value.is_array() || value.size() > 8) return bad(name + ": shape must be a list of sizes");
+    if (!value.is_array() || value.size() > kMaxRank)
+        return bad(name + ": shape must be a list of sizes");
     std::vector<std::int64_t> shape;
     shape.reserve(value.size());
     for (const auto& size : value) {

@@ -11,6 +11,8 @@
 
 namespace inferd {
 
+constexpr std::size_t kMaxRank = 8;
+
 enum class DType { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kF32, kF64, kText };
 
 struct DTypeInfo {
