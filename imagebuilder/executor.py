@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from imagebuilder.fetch import Fetcher
 from imagebuilder.log import Log
 from imagebuilder.plan import Plan, Step, changed_keys, fingerprints, keys
-from imagebuilder.state import Cache, new_folder, write_if_changed
+from imagebuilder.state import Cache, alone, new_folder, write_if_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def execute(
     """Run what has to be run; gives the output folder of each step.
 
     A folder takes its name only when its step ended well, so a build killed at any point continues.
+    What another build is making is waited for.
     """
     cache, log = fetcher.cache, fetcher.log
     outputs: dict[str, Path] = {}
@@ -75,9 +77,14 @@ def execute(
             log.debug(f"{step.name}: reused")
             continue
         log.debug(f"{step.name}: {_why(status)}")
-        with log.task(step.name), new_folder(folder) as temporary:
-            inputs = {name: outputs[name] for name in step.after}
-            actions[step.action](Work(step, inputs, temporary, cache, fetcher, log))
+        waiting = f"{step.name}: waiting for another build, which is making it"
+        with alone(cache.lock(status.fingerprint), partial(log.info, waiting)):
+            if folder.is_dir():
+                log.debug(f"{step.name}: made by another build")
+                continue
+            with log.task(step.name), new_folder(folder) as temporary:
+                inputs = {name: outputs[name] for name in step.after}
+                actions[step.action](Work(step, inputs, temporary, cache, fetcher, log))
     _write_last(project, plan)
     return outputs
 

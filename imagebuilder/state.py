@@ -25,7 +25,7 @@ class Cache:
 
     `downloads/` by SHA-256 of the file, `bundles/` by bundle digest, `steps/` by step fingerprint,
     `tools/` for unpacked host tools, `checked/` by schema and definition, `tries/` of searches,
-    `parity/` by bundle digest, `logs/`.
+    `parity/` by bundle digest, `locks/` of steps that run, `logs/`.
     """
 
     root: Path
@@ -41,6 +41,10 @@ class Cache:
     def step(self, fingerprint: str) -> Path:
         """Where the outputs of a finished step are kept."""
         return self.root / "steps" / fingerprint
+
+    def lock(self, fingerprint: str) -> Path:
+        """What is locked while the step runs."""
+        return self.root / "locks" / fingerprint
 
 
 def default_cache() -> Cache:
@@ -164,6 +168,39 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock file `path` for as long as the block, of all processes and threads.
+
+    `waiting` is called before this waits for another that holds it.
+    """
+    with host_errors("file", path):
+        _make_folder(path.parent)
+        lock = _lock_file(path, waiting)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock_file(path: Path, waiting: Callable[[], None]) -> int:
+    """The descriptor that holds the lock; where the file system knows none, one without."""
+    while True:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Whoever held it has removed the file.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def sweep(folder: Path) -> None:

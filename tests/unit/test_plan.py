@@ -1,6 +1,8 @@
 """Plan and executor: what is reused, what is not and why, what a failure leaves."""
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,46 @@ def test_a_failed_step_leaves_nothing_and_keeps_what_was_done(
     folders = list((tmp_path / "cache" / "steps").iterdir())
     assert [folder.name for folder in folders] == [fingerprints(plan())["first"]]
     execute(plan(), {"copy": copy}, fetcher, tmp_path)
+
+
+def test_what_another_build_is_making_is_waited_for(
+    tmp_path: Path, fetcher: Fetcher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    made: list[str] = []
+
+    def slowly(work: Work) -> None:
+        made.append(work.step.name)
+        begun.set()
+        assert go_on.wait(60)
+        write(work)
+
+    waiting = Fetcher(fetcher.cache, Log(), offline=True)
+    with ThreadPoolExecutor() as pool:
+        actions = {**ACTIONS, "write": slowly}
+        builds = [
+            pool.submit(execute, plan(), actions, waiting, tmp_path / name)
+            for name in ("one", "two")
+        ]
+        assert begun.wait(60)
+        said = ""
+        while "waiting" not in said:
+            said += capsys.readouterr().err
+        go_on.set()
+        one, two = (build.result(60) for build in builds)
+    assert one == two
+    assert made == ["first"]
+    assert "first: waiting for another build, which is making it\n" in said
+    assert not list((tmp_path / "cache" / "locks").iterdir())
+
+
+def test_a_killed_build_holds_nobody_up(tmp_path: Path, fetcher: Fetcher) -> None:
+    for step in fingerprints(plan()).values():
+        lock = fetcher.cache.lock(step)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    execute(plan(), ACTIONS, fetcher, tmp_path)
+    assert not list((tmp_path / "cache" / "locks").iterdir())
 
 
 def test_changed_keys() -> None:
