@@ -10,8 +10,13 @@ import pytest
 from test_kasproject import make, problems
 
 from imagebuilder.catalog import shipped
+from imagebuilder.engines.yocto import mirror
+from imagebuilder.errors import UserError
+from imagebuilder.fetch import Fetcher
 from imagebuilder.kasproject.problems import part_problems
 from imagebuilder.kasproject.project import Ingredients
+from imagebuilder.log import QUIET, Log
+from imagebuilder.state import Cache
 
 
 def with_machine(ingredients: Ingredients, **yocto: Any) -> Ingredients:
@@ -83,6 +88,22 @@ def test_a_kernel_feature_that_does_not_exist(tmp_path: Path) -> None:
         r"  hint: there are: camera, containers, dm-verity, memory-limit, .*, watchdog",
         found,
     )
+
+
+def test_a_mirror_in_a_folder_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "check_host", lambda _: None)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "README.md").write_text("mine")
+    build = make(tmp_path).build
+    fetcher = Fetcher(Cache(tmp_path / "cache"), Log(QUIET), offline=True)
+    with pytest.raises(UserError) as caught:
+        mirror.export_mirror(build, folder, fetcher, fetcher.log)
+    assert str(caught.value) == (
+        f"{folder}: this folder was not written by imagebuilder; nothing in it was changed\n"
+        "  hint: name another by --output, or an empty one"
+    )
+    assert [path.name for path in folder.iterdir()] == ["README.md"]
 
 
 class Fatal(Exception):

@@ -13,13 +13,13 @@ from imagebuilder.engines.yocto.bitbake import Job, run_kas, shared_folders
 from imagebuilder.engines.yocto.steps import PROJECT, check_host, ingredients, site_file
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
-from imagebuilder.kasproject.folder import write_project
+from imagebuilder.kasproject.folder import RECORD, check_folder, write_project
 from imagebuilder.kasproject.project import project_files
 from imagebuilder.kasproject.settings import yocto_machine
 from imagebuilder.log import Log
 from imagebuilder.resolve import Build
 from imagebuilder.run import run
-from imagebuilder.state import new_file, new_folder, write_if_changed
+from imagebuilder.state import host_errors, new_file, new_folder, write_if_changed
 from imagebuilder.templates import render
 
 LAYERS = "layers"
@@ -35,13 +35,15 @@ def export_mirror(build: Build, folder: Path, fetcher: Fetcher, log: Log) -> Non
     folder = folder.absolute()
     project = folder / PROJECT
     check_host(project)
+    with host_errors("mirror", folder):
+        check_folder(folder, f"{PROJECT}/{RECORD}")
+    files = project_files(ingredients(build))
+    write_project(files, project)  # first, since it marks the folder as ours
     assert build.series is not None
     repositories = build.series.selected(yocto_machine(build, build.series).layers)
     for repository in repositories:
         with log.task(f"layers of {repository.name}"):
             mirror_layers(repository, folder / LAYERS / f"{repository.name}.git")
-    files = project_files(ingredients(build))
-    write_project(files, project)
     environment = {
         **shared_folders(fetcher.cache),
         "KAS_PREMIRRORS": premirrors(repositories, f"file://{folder}/{LAYERS}"),
