@@ -15,6 +15,8 @@ from imagebuilder.units import parse_size
 from imagebuilder.yamlfile import Key, YamlFile
 
 LISTEN, TEXT_LISTEN = "127.0.0.1:8080", "127.0.0.1:8081"
+FIRST_PORT = 1024
+"""Lower ones only root can listen on."""
 
 MAX_FILE = 1 << 30
 """Largest file of the user's own in an image, bytes: larger ones belong into the data partition."""
@@ -297,6 +299,9 @@ def _listen_problems(file: YamlFile) -> Iterator[Problem]:
             yield file.problem(key, f"{host} is not an IPv4 address")
         if not 1 <= int(port) <= 65535:
             yield file.problem(key, f"{port} is not a port: 1 to 65535")
+        elif int(port) < FIRST_PORT:
+            what = f"port {port} is for root only, and the server runs as a user of its own"
+            yield file.problem(key, what, f"choose one from {FIRST_PORT} on")
     ports = [int(listen.rsplit(":", 1)[1]) for listen in found]
     if ports[0] == ports[1]:
         what = f"port {ports[0]} is that of both servers, `server.listen` and `server.text.listen`"

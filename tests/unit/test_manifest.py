@@ -99,10 +99,13 @@ def test_all_problems_at_once_with_places_and_hints(tmp_path: Path) -> None:
          'models[0].device: "tpu" is not one of cpu, gpu, npu'),
         ("models: [{bundle: a, limits: {memory: lots}}]",
          'models[0].limits.memory: "lots" is not a size such as 64MiB'),
-        ("models: [{bundle: a}]\nserver: {listen: '300.0.0.1:80'}",
+        ("models: [{bundle: a}]\nserver: {listen: '300.0.0.1:8000'}",
          "server.listen: 300.0.0.1 is not an IPv4 address"),
         ("models: [{bundle: a}]\nserver: {listen: '0.0.0.0:70000'}",
          "server.listen: 70000 is not a port: 1 to 65535"),
+        ("models: [{bundle: a}]\nserver: {text: {listen: '0.0.0.0:443'}}",
+         "server.text.listen: port 443 is for root only, and the server runs as a user of its own\n"
+         "  hint: choose one from 1024 on"),
         ("models: [{bundle: a}]\nkernel: {command_line: ['a b']}",
          'kernel.command_line[0]: "a b" is not one printable ASCII word'),
         ("models: [{bundle: a}]\nserver: {token: secret}",
@@ -143,11 +146,11 @@ def test_paths_must_be_files_below_the_manifest(tmp_path: Path) -> None:
     ("server", "warned"),
     [
         ("{}", False),
-        ("{listen: 'localhost:80'}", False),
-        ("{listen: '0.0.0.0:80'}", True),
-        ("{listen: '192.0.2.1:80', token: none}", False),
-        ("{listen: '0.0.0.0:80', token: device}", False),
-        ("{listen: '0.0.0.0:80', token: /data/own}", False),
+        ("{listen: 'localhost:8000'}", False),
+        ("{listen: '0.0.0.0:8000'}", True),
+        ("{listen: '192.0.2.1:8000', token: none}", False),
+        ("{listen: '0.0.0.0:8000', token: device}", False),
+        ("{listen: '0.0.0.0:8000', token: /data/own}", False),
     ],
 )
 def test_a_server_open_to_all_is_warned_of(tmp_path: Path, server: str, warned: bool) -> None:
@@ -156,9 +159,9 @@ def test_a_server_open_to_all_is_warned_of(tmp_path: Path, server: str, warned: 
 
 
 def test_the_warning_has_a_place_and_a_hint(tmp_path: Path) -> None:
-    warning = str(open_server(load(tmp_path, f"{GOOD}server:\n  listen: '0.0.0.0:80'\n")))
+    warning = str(open_server(load(tmp_path, f"{GOOD}server:\n  listen: '0.0.0.0:8000'\n")))
     assert warning.replace(f"{tmp_path}/", "") == (
-        "firmware.yaml:8:3: server.listen: 0.0.0.0:80 lets everybody in the network use"
+        "firmware.yaml:8:3: server.listen: 0.0.0.0:8000 lets everybody in the network use"
         " the models\n"
         "  hint: `server.token: device` has the device make a token, `none` says that this is meant"
     )
