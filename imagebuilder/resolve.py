@@ -209,14 +209,25 @@ def _model_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[P
             f"{description.name} needs {show_size(needs)} for {_parts(model)}, "
             f"more than {show_size(limit)}",
         )
-    device = model.request.device
-    accelerator = machine.accelerator.kind if machine.accelerator else None
-    if device not in ("cpu", accelerator) and model.request.fallback == "deny":
-        yield manifest.problem(
-            ("models", index, "device"),
-            f"{machine.name} has no {device}",
-            "use `device: cpu`, or `fallback: allow`",
+    yield from _device_problems(choice, index, model)
+
+
+def _device_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[Problem]:
+    """Told here, since the server would refuse to start: no CPU stands in unless it may."""
+    machine, request = choice.machine, model.request
+    if request.device == "cpu" or request.fallback == "allow":
+        return
+    found = machine.accelerator
+    if found is None or found.kind != request.device:
+        what = f"{machine.name} has no {request.device}"
+    elif not found.runtimes.get(model.runtime.name, {}).get("delegate"):
+        what = (
+            f"{machine.name} names no delegate by which {model.runtime.name} uses its {found.kind}"
         )
+    else:
+        return
+    hint = "use `device: cpu`, or `fallback: allow`"
+    yield choice.manifest.problem(("models", index, "device"), what, hint)
 
 
 def _text_problems(choice: Choice, index: int, model: BuildModel) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import pytest
 from imagebuilder.bundle.format import Resources, TextModel
 from imagebuilder.bundle.reader import SealedBundle, read_bundle
 from imagebuilder.catalog import make_catalog
+from imagebuilder.catalog.machine import Accelerator
 from imagebuilder.errors import UserError
 from imagebuilder.manifest import load_manifest
 from imagebuilder.resolve import Choice, choose_models, memory_budget, server_memory
@@ -115,6 +116,18 @@ def test_limits_and_devices(tmp_path: Path) -> None:
         "firmware.yaml:8:5: models[0].device: qemuarm has no npu\n"
         "  hint: use `device: cpu`, or `fallback: allow`"
     )
+
+
+def test_an_accelerator_that_the_runtime_cannot_use(tmp_path: Path) -> None:
+    npu = Accelerator("npu", None, None, {"tflite": {"delegate": "/usr/lib/libvx_delegate.so"}})
+    what = choice(tmp_path, extra="    device: npu\n")
+    what = dataclasses.replace(what, machine=dataclasses.replace(what.machine, accelerator=npu))
+    assert errors(tmp_path, what, bundle()) == (
+        "firmware.yaml:7:5: models[0].device: qemuarm names no delegate by which onnxruntime uses "
+        "its npu\n  hint: use `device: cpu`, or `fallback: allow`"
+    )
+    (model,) = choose_models(what, [bundle(format="tflite")])
+    assert model.runtime.name == "tflite"
 
 
 def test_a_machine_that_the_engine_cannot_build(tmp_path: Path) -> None:
