@@ -124,9 +124,11 @@ def find_runtime(choice: Choice, index: int, kind: str) -> tuple[Runtime, Runtim
             return choice.manifest.problem(
                 key, f"no runtime is called {request.runtime!r}", f"there are: {names}"
             )
+        able = ", ".join(runtime.name for runtime in readers)
         readers = [runtime for runtime in readers if runtime.name == request.runtime]
         if not readers:
-            return choice.manifest.problem(key, f"{request.runtime} does not read {kind}")
+            what = f"{request.runtime} does not read {kind}"
+            return choice.manifest.problem(key, what, f"these do: {able}")
     for runtime in readers:
         if target := available(runtime, arch, choice.engine):
             return runtime, target
@@ -347,7 +349,12 @@ def _memory_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[P
     budget, most = memory_budget(models), choice.machine.memory
     if (needs := sum(size for _, size in budget)) > most:
         what = f"needs {show_size(needs)} of memory, {choice.machine.name} has {show_size(most)}"
-        yield choice.manifest.problem(("models",), what, _listing(budget))
+        hint = _listing(budget) + "".join(
+            f"; a context of {text_context(model)} tokens takes {show_size(cache_memory(model))}"
+            for model in models
+            if model.bundle.description.text is not None
+        )
+        yield choice.manifest.problem(("models",), what, hint)
 
 
 def _storage_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:

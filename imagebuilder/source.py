@@ -50,6 +50,19 @@ class UrlSource:
 Source = PathSource | PypiSource | DebSource | UrlSource
 
 
+def source_name(source: Source) -> str:
+    """The name of the file that is meant; empty for a whole wheel."""
+    match source:
+        case PathSource(path=path):
+            return path
+        case PypiSource(file=file, member=member):
+            return member or file or ""
+        case DebSource(file=file):
+            return file
+        case UrlSource(url=url):
+            return url
+
+
 def parse_source(data: dict[str, Any]) -> Source:
     """A `source` that has passed the schema."""
     if "path" in data:

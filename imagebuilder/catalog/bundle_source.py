@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagebuilder import yamlfile
 from imagebuilder.catalog.optimization import (
     METRICS,
     OptimizeStep,
+    OrtFormat,
     metric_problems,
     parse_step,
     step_problems,
     text_step_problems,
 )
 from imagebuilder.errors import Problem, UserError
-from imagebuilder.source import Source, parse_source
+from imagebuilder.source import Source, parse_source, source_name
 from imagebuilder.yamlfile import Key, YamlFile
 
 TENSOR_KEYS = ("inputs", "outputs", "data", "accuracy")
@@ -127,6 +128,16 @@ class BundleSource:
     def folder(self) -> Path:
         """The folder of the bundle; its paths are relative to it."""
         return self.file.path.parent
+
+    @property
+    def final_format(self) -> str | None:
+        """The sealed model's format, where the steps or the source's name tell it."""
+        if self.text_checks:
+            return "gguf"
+        if self.optimize and isinstance(self.optimize[-1], OrtFormat):
+            return "ort"
+        suffix = PurePosixPath(source_name(self.source)).suffix
+        return suffix[1:] if suffix in (".onnx", ".tflite") else None
 
     @property
     def floor(self) -> AccuracyFloor:

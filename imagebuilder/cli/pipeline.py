@@ -26,7 +26,14 @@ from imagebuilder.lock import Lock, LockUnfit, lock_path, read_lock, write_lock
 from imagebuilder.manifest import Manifest, open_server
 from imagebuilder.models.build import fresh_bundle, locked_bundle, pins
 from imagebuilder.plan import Plan
-from imagebuilder.resolve import Build, Choice, choose_models, find_runtime
+from imagebuilder.resolve import (
+    Build,
+    BuildModel,
+    Choice,
+    choose_models,
+    engine_problems,
+    find_runtime,
+)
 from imagebuilder.state import make_writable
 from imagebuilder.yamlfile import Key
 
@@ -88,12 +95,20 @@ def ask(app: App, path: Path, machine: str | None, engine: str) -> Asked:
 
 
 def _unserved(asked: Asked) -> Iterator[Problem]:
-    """Language models that nothing runs on the machine: known before they are fetched."""
+    """Models in a format that nothing reads on the machine: known before they are fetched."""
     for index, source in enumerate(asked.sources):
-        if source.text_checks:
-            runtime = find_runtime(asked.choice, index, "gguf")
+        if kind := source.final_format:
+            runtime = find_runtime(asked.choice, index, kind)
             if isinstance(runtime, Problem):
                 yield runtime
+
+
+def early_problems(asked: Asked) -> Iterator[Problem]:
+    """What keeps the engine from building the manifest, whatever its models are made of."""
+    if found := tuple(engine_problems(asked.choice)):
+        yield from found
+    else:
+        yield from load_engine(asked.engine).problems(_build(asked, (), Lock()))
 
 
 @contextmanager
@@ -179,14 +194,18 @@ def resolve(
     lock = dataclasses.replace(
         lock, models={**lock.models, **model_pins}, data={**lock.data, **data_pins}
     )
-    engine = load_engine(asked.engine)
-    build = Build(
-        asked.manifest, asked.machine, asked.engine, engine.variant, models, lock, asked.series,
-        asked.trust,
-    )  # fmt: skip
-    if found := tuple((problems or engine.problems)(build)):
+    build = _build(asked, models, lock)
+    if found := tuple((problems or load_engine(asked.engine).problems)(build)):
         raise UserError(*found)
     return build
+
+
+def _build(asked: Asked, models: tuple[BuildModel, ...], lock: Lock) -> Build:
+    variant = load_engine(asked.engine).variant
+    return Build(
+        asked.manifest, asked.machine, asked.engine, variant, models, lock, asked.series,
+        asked.trust,
+    )  # fmt: skip
 
 
 def make_plan(build: Build) -> Plan:

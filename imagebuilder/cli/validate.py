@@ -10,10 +10,9 @@ from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.bundle.store import find_bundle
 from imagebuilder.cli.app import App, machine_option, manifest_argument
 from imagebuilder.cli.build import engine_option
-from imagebuilder.cli.pipeline import Asked, ask, resolve
+from imagebuilder.cli.pipeline import Asked, ask, early_problems, gathered, resolve
 from imagebuilder.errors import UserError
 from imagebuilder.lock import Lock, lock_path, read_lock
-from imagebuilder.resolve import engine_problems
 
 
 @click.command()
@@ -24,14 +23,18 @@ from imagebuilder.resolve import engine_problems
 def command(app: App, manifest: Path, machine: str | None, engine: str) -> None:
     """Check MANIFEST and all that it names; exit code 2 if something is wrong.
 
-    Whether the models fit the machine is checked too where their sealed bundles are in the cache.
+    Whether the models fit the machine is checked too where the lock names their sealed bundles.
     """
     asked = ask(app, manifest, machine, engine)
-    if problems := tuple(engine_problems(asked.choice)):
-        raise UserError(*problems)
+    problems = list(early_problems(asked))
     bundles = _sealed(app, asked)
-    if len(bundles) == len(asked.sources):
-        resolve(asked, bundles, Lock())
+    complete = len(bundles) == len(asked.sources)
+    if complete:
+        with gathered(problems, asked.manifest, ("models",)):
+            resolve(asked, bundles, Lock())
+    if problems:
+        raise UserError(*dict.fromkeys(problems))
+    if complete:
         app.log.info(f"{asked.manifest.file.path}: good, and it fits {asked.machine.name}")
     else:
         app.log.info(f"{asked.manifest.file.path}: good; whether the models fit is known after "

@@ -96,6 +96,37 @@ def test_a_language_model_that_the_machine_cannot_run(tmp_path: Path) -> None:
     )
 
 
+def test_what_needs_no_sealed_bundle_is_told_before_one_is_made(tmp_path: Path) -> None:
+    manifest, machines = tmp_path / "firmware.yaml", tmp_path / "machines"
+    machines.mkdir()
+    (machines / "board.yaml").write_text(
+        "format: 1\ndescription: x\narch: riscv64\ncpu: rv64\nmemory: 1GiB\n"
+        "storage: {device: sda, size: 4GiB}\nyocto: {machine: x, layers: [meta-rockchip]}\n"
+    )
+    (tmp_path / "own.cfg").write_text("CONFIG_A\n")
+    text = (
+        "format: 1\nname: x\nversion: '1'\nmachine: %s\nsearch: [machines]\n"
+        "models:\n  - bundle: %s\n    %s\nkernel: {fragments: [own.cfg]}\n"
+    )
+    empty = str(tmp_path / "cache")
+    for values, problems in (
+        (("board", "smollm2-135m-instruct", "context: 512"),
+         f"{manifest}:4:1: machine: board needs the layer meta-rockchip, of which there is none "
+         "for wrynose\n  hint: choose another series, or add it to a series of your own\n"
+         f"{manifest}:9:22: kernel.fragments[0]: own.cfg:1: 'CONFIG_A' is not CONFIG_NAME=VALUE\n"),
+        (("board", "magika", "threads: 1"),
+         f"{manifest}:7:5: models[0].bundle: no runtime reads onnx on riscv64 with the engine "
+         "yocto\n  hint: convert the model to ort for onnxruntime-cut; there is onnxruntime on "
+         "aarch64, onnxruntime on x86_64\n"),
+        (("qemuarm64", "rock-paper-scissors", "runtime: onnxruntime"),
+         f"{manifest}:8:5: models[0].runtime: onnxruntime does not read tflite\n"
+         "  hint: these do: tflite\n"),
+    ):  # fmt: skip
+        manifest.write_text(text % values)
+        done = imagebuilder(tmp_path, "validate", "--engine", "yocto", IMAGEBUILDER_CACHE=empty)
+        assert (done.returncode, done.stderr) == (EXIT_INPUT, f"error: {problems}")
+
+
 def test_offline_without_a_cache(tmp_path: Path) -> None:
     imagebuilder(tmp_path, "init", "--model", "digits")
     done = imagebuilder(tmp_path, "build", "--offline", IMAGEBUILDER_CACHE=str(tmp_path / "c"))

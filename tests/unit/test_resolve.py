@@ -256,7 +256,8 @@ def test_a_context_that_the_memory_cannot_hold(tmp_path: Path) -> None:
     what = dataclasses.replace(choice(tmp_path, "qemuarm64", "    context: 8192\n"), machine=small)
     assert errors(tmp_path, what, language_model()) == (
         "firmware.yaml:5:1: models: needs 414.0 MiB of memory, qemuarm64 has 256.0 MiB\n"
-        "  hint: system 64.0 MiB, llamacpp 64.0 MiB, fixture 286.0 MiB"
+        "  hint: system 64.0 MiB, llamacpp 64.0 MiB, fixture 286.0 MiB; a context of 8192 tokens "
+        "takes 192.0 MiB"
     )
 
 
