@@ -7,6 +7,7 @@ lets it say nothing but sentences of the text. `--free` lets it write.
 """
 
 import argparse
+import http.client
 import json
 import re
 import sys
@@ -21,12 +22,19 @@ INSTRUCTION = "You write short, factual summaries."
 QUESTION = "Summarize the text above in one sentence."
 
 
+class Refused(Exception):
+    """The device says in its answer what went wrong."""
+
+
 def main() -> int:
     options = _options()
     try:
         text = options.file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         print(f"cannot read {options.file}: {error}", file=sys.stderr)
+        return 1
+    if not sentences(text):
+        print(f"there is nothing to summarize in {options.file}", file=sys.stderr)
         return 1
     found = (
         write(text, options.address, options.key)
@@ -37,14 +45,29 @@ def main() -> int:
         for piece in found:
             print(piece, end="", flush=True)
     except urllib.error.HTTPError as error:
-        message = json.load(error)["error"]["message"]
-        print(f"the device refused ({error.code}): {message}", file=sys.stderr)
-        return 1
+        return failed(f"the device refused ({error.code}): {reason(error.read())}")
+    except Refused as error:
+        return failed(f"the device refused: {error}")
     except OSError as error:
-        print(f"no answer from {options.address}: {error}", file=sys.stderr)
-        return 1
+        return failed(f"no answer from {options.address}: {error}")
+    except (http.client.HTTPException, ValueError) as error:
+        return failed(f"the answer from {options.address} broke off: {error}")
     print()
     return 0
+
+
+def failed(why: str) -> int:
+    """Say why there is no summary."""
+    print(why, file=sys.stderr)
+    return 1
+
+
+def reason(body: bytes) -> str:
+    """What llama-server says is wrong; another server's body as it is."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, TypeError, KeyError):
+        return body.decode("utf-8", "replace")[:300] or "no reason given"
 
 
 def _options() -> argparse.Namespace:
@@ -54,7 +77,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--key", default="")
     parser.add_argument("--sentences", type=int, default=2, help="how many are chosen")
     parser.add_argument("--free", action="store_true", help="let the model write a sentence")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.address.startswith(("http://", "https://")):
+        parser.error(f"{options.address}: an address begins with http://")
+    return options
 
 
 def choose(text: str, address: str, key: str, count: int) -> Iterator[str]:
@@ -111,9 +137,13 @@ def pieces(lines: Iterable[str]) -> Iterator[str]:
     """The text of a stream of server-sent events; what is no data keeps a slow answer alive."""
     for line in lines:
         kind, _, data = line.partition(":")
-        if kind == "data" and data.strip() != "[DONE]":
-            for choice in json.loads(data)["choices"]:
-                yield choice["delta"].get("content") or ""
+        if kind != "data" or data.strip() == "[DONE]":
+            continue
+        found = json.loads(data)
+        if "error" in found:
+            raise Refused(reason(data.encode()))
+        for choice in found["choices"]:
+            yield choice["delta"].get("content") or ""
 
 
 if __name__ == "__main__":

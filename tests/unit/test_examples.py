@@ -1,6 +1,8 @@
 """What the examples' scripts do without a device."""
 
 import importlib.util
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,70 @@ def test_a_text_that_cannot_be_read(
     monkeypatch.setattr("sys.argv", ["summarize.py", str(file)])
     assert summarize.main() == 1
     assert capsys.readouterr().err == f"cannot read {file}: {why.format(file=file)}\n"
+
+
+def said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
+) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["summarize.py", *map(str, words)])
+    return summarize.main(), capsys.readouterr().err
+
+
+def test_an_empty_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text(" \n")
+    why = f"there is nothing to summarize in {file}\n"
+    assert said(monkeypatch, capsys, file) == (1, why)
+
+
+CHUNK = b'data: {"choices": [{"delta": {"content": "It"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "length", "why"),
+    [
+        (400, b'{"error": {"message": "too long"}}', 34, "the device refused (400): too long"),
+        (404, b'{"error": "not found"}', 22, 'the device refused (404): {"error": "not found"}'),
+        (503, b"", 0, "the device refused (503): no reason given"),
+        (200, CHUNK + b'data: {"error": {"message": "no room"}}\n\n', 95,
+         "the device refused: no room"),
+        (200, CHUNK + b"data: {", 60,
+         "the answer from {address} broke off: Expecting property name enclosed in double quotes: "
+         "line 1 column 3 (char 2)"),
+    ],
+)  # fmt: skip
+def test_a_device_that_does_not_do_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    status: int, body: bytes, length: int, why: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "text.txt"
+    file.write_text("It rang.")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        found = said(monkeypatch, capsys, file, "--address", address)
+        thread.join()
+    assert found == (1, f"{why}\n".replace("{address}", address))
+
+
+def test_an_address_without_a_scheme(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit):
+        said(monkeypatch, capsys, tmp_path / "x", "--address", "localhost:8081")
+    assert capsys.readouterr().err.endswith("localhost:8081: an address begins with http://\n")
