@@ -181,6 +181,7 @@ def _values(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, Any]
             (m.request.bundle, m.bundle.description.version, m.bundle.digest, m.runtime.name)
             for m in build.models
         ],
+        "servers": {m.runtime.server for m in build.models},
         "settings": settings(build, machine, server_digest),
         "fragment_settings": fragment_settings(build, server_digest),
     }

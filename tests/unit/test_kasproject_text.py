@@ -9,7 +9,7 @@ from imagebuilder.bundle.format import ModelFile, TextModel
 from imagebuilder.bundle.reader import read_bundle
 from imagebuilder.catalog import make_catalog, shipped
 from imagebuilder.kasproject.problems import project_problems
-from imagebuilder.kasproject.project import Ingredients, project_files
+from imagebuilder.kasproject.project import Ingredients, fragment_files, project_files
 from imagebuilder.lock import Lock
 from imagebuilder.manifest import load_manifest
 from imagebuilder.resolve import Build, BuildModel
@@ -70,6 +70,18 @@ def test_no_inferd_unless_needed(tmp_path: Path) -> None:
     # 2048 tokens of 22.5 KiB, 64 MiB for the server, and the fixture.
     assert b"memory=114294828\n" in files[f"{CONFIG}/llama-server.conf"]
     assert b'IMAGEBUILDER_SERVERS = "llama-server"' in files["kas.yml"]
+
+
+def test_a_fragment_tells_how_its_servers_are_started(tmp_path: Path) -> None:
+    text, tensors = "start `/usr/libexec/imagebuilder/serve-text`", "start `/usr/bin/inferd serve`"
+    for models, told, untold in (
+        ("[{bundle: bell}]", (tensors,), (text, "llama-server")),
+        ("[{bundle: story}]", (text,), (tensors, "/etc/inferd.json")),
+        ("[{bundle: bell}, {bundle: story}]", (text, tensors), ()),
+    ):
+        readme = fragment_files(make(tmp_path, models))["README.md"].decode()
+        assert all(words in readme for words in told)
+        assert not any(words in readme for words in untold)
 
 
 @pytest.mark.parametrize("name", ["memory-limit.cfg", "storage.cfg"])
