@@ -110,9 +110,16 @@ def _machine(build: Build, machine: YoctoMachine) -> tuple[tuple[str, str], ...]
         ),
         ("IMAGEBUILDER_PACKAGES", " ".join((*machine.packages, *build.manifest.yocto.packages))),
         *((("WKS_FILE", machine.wks),) if machine.wks else ()),
-        *((("KERNEL_MODULE_AUTOLOAD", " ".join(modules)),) if modules else ()),
+        *(_modules(modules) if modules else ()),
         *machine.settings.items(),
     )
+
+
+def _modules(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Recommended, since one that the kernel has built in has no package."""
+    packages = (f"kernel-module-{name.lower().replace('_', '-')}" for name in names)
+    yield "MACHINE_EXTRA_RRECOMMENDS:append", "".join(f" {package}" for package in packages)
+    yield "KERNEL_MODULE_AUTOLOAD", " ".join(names)
 
 
 def _mebibytes(size: int | None) -> str:

@@ -115,7 +115,7 @@ def test_files_and_keys_of_the_user(tmp_path: Path) -> None:
     extra = (
         "image:\n  ssh: {authorized_keys: [key.pub]}\n  services: [bell.service]\n"
         "  files: [{source: app/bell, path: /usr/bin/bell, mode: '0755'}]\n"
-        "kernel: {fragments: [camera.cfg], modules: [uvcvideo]}\n"
+        "kernel: {fragments: [camera.cfg], modules: [uvcvideo, snd_aloop]}\n"
     )
     ingredients = make(tmp_path, extra=extra, yocto=", init: systemd, packages: [htop]")
     assert list(project_problems(ingredients.build, ingredients.series, ingredients.layers)) == []
@@ -134,7 +134,8 @@ def test_files_and_keys_of_the_user(tmp_path: Path) -> None:
         'IMAGEBUILDER_SSH = "1"',
         'INIT_MANAGER = "systemd"',
         'IMAGEBUILDER_PACKAGES = "htop"',
-        'KERNEL_MODULE_AUTOLOAD = "uvcvideo"',
+        'KERNEL_MODULE_AUTOLOAD = "uvcvideo snd_aloop"',
+        'MACHINE_EXTRA_RRECOMMENDS:append = " kernel-module-uvcvideo kernel-module-snd-aloop"',
     )
     for line in wanted:
         assert line in settings(files)
