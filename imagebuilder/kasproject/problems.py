@@ -13,6 +13,7 @@ from imagebuilder.kasproject.kernel import kernel_features
 from imagebuilder.kasproject.operators import operators_problems
 from imagebuilder.kasproject.settings import yocto_machine
 from imagebuilder.kasproject.sources import STATIC_LAYERS
+from imagebuilder.kasproject.startup import startup_problems
 from imagebuilder.resolve import Build
 from imagebuilder.yamlfile import Key
 
@@ -27,6 +28,7 @@ def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Pro
     yield from part_problems(build, series)
     yield from _license_problems(build, machine)
     yield from _fragment_problems(build, machine, layers)
+    yield from startup_problems(build)
 
 
 def part_problems(build: Build, series: Series) -> Iterator[Problem]:
@@ -89,12 +91,16 @@ def _words(text: str, variable: str) -> list[str]:
 
 
 def _file_problems(build: Build) -> Iterator[Problem]:
-    for index, file in enumerate(build.manifest.image.files):
-        for part, text in (("source", own_name(build, file.source)), ("path", file.path)):
-            if not PLAIN.fullmatch(text):
-                what = f"{text}: a recipe cannot name this path"
-                hint = "use letters, digits and . _ + / - only"
-                yield build.manifest.problem(("image", "files", index, part), what, hint)
+    image = build.manifest.image
+    names: list[tuple[Key, str]] = []
+    for index, file in enumerate(image.files):
+        names.append((("image", "files", index, "source"), own_name(build, file.source)))
+        names.append((("image", "files", index, "path"), file.path))
+    names += [(("image", "services", i), path.name) for i, path in enumerate(image.services)]
+    for key, text in names:
+        if not PLAIN.fullmatch(text):
+            what = f"{text}: a recipe cannot name this path"
+            yield build.manifest.problem(key, what, "use letters, digits and . _ + / - only")
 
 
 def own_name(build: Build, path: Path) -> str:

@@ -31,6 +31,7 @@ from imagebuilder.kasproject.sources import (
     server_files,
     server_version,
 )
+from imagebuilder.kasproject.startup import FOLDER, StartupFile, startup_files
 from imagebuilder.kasproject.tarball import tarball
 from imagebuilder.resolve import Build, BuildModel
 from imagebuilder.templates import render
@@ -86,9 +87,10 @@ def _layers(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, byte
     for layer in build.manifest.yocto.layers:
         files |= _below(f"layers/{layer.resolve().name}", folder_files(layer.resolve()))
     firmware = {"conf/layer.conf": render("yocto/layer.conf", series=ingredients.series.name)}
-    firmware |= _config(build)
+    startup = startup_files(build) if static == STATIC_LAYERS else ()
+    firmware |= _config(build, startup)
     files |= _below(LAYER, {path: text.encode() for path, text in firmware.items()})
-    files |= _below(LAYER, _own_files(build))
+    files |= _below(LAYER, _own_files(build, units=not startup))
     files |= _below(LAYER, dict([_server(ingredients)]))
     files |= _below(f"{LAYER}/sources", operators_file(build))
     for model in build.models:
@@ -132,19 +134,21 @@ def library_paths(build: Build) -> dict[str, str]:
     }
 
 
-def _config(build: Build) -> dict[str, str]:
+def _config(build: Build, startup: tuple[StartupFile, ...]) -> dict[str, str]:
     """The recipe of the device's configuration with the files that imagebuilder writes."""
     image = build.manifest.image
     version = names.recipe_version(build.manifest.version)
     folder = "recipes-core/firmware-config"
     rows = [f"{own_name(build, file.source)}:{file.path}:{file.mode:04o}" for file in image.files]
-    services = [path.name for path in image.services]
+    rows += [f"{FOLDER}/{file.name}:{file.path}:{file.mode:04o}" for file in startup]
+    services = [] if startup else [path.name for path in image.services]
     keys = "".join(path.read_text("utf-8").rstrip("\n") + "\n" for path in image.authorized_keys)
     texts = {
         f"firmware-config_{version}.bb": render(
             "yocto/firmware-config.bb", files=rows, services=services
         ),
         **({"files/authorized_keys": keys} if keys else {}),
+        **{f"files/{FOLDER}/{file.name}": file.text for file in startup},
     }
     if serves(build, SERVER):
         texts["files/inferd.json"] = json_text(server_config(build, library_paths(build)))
@@ -155,10 +159,10 @@ def _config(build: Build) -> dict[str, str]:
     return info | {f"{folder}/{name}": text for name, text in texts.items()}
 
 
-def _own_files(build: Build) -> dict[str, bytes]:
+def _own_files(build: Build, *, units: bool) -> dict[str, bytes]:
     image = build.manifest.image
     files = {own_name(build, file.source): file.source for file in image.files}
-    files |= {path.name: path for path in image.services}
+    files |= {path.name: path for path in image.services if units}
     folder = "recipes-core/firmware-config/files"
     return {f"{folder}/{name}": path.read_bytes() for name, path in files.items()}
 

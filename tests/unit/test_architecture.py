@@ -17,7 +17,7 @@ ROWS = (
     ("manifest", "catalog", "bundle", "lock", "artifact"),
     ("accelerator",),
     ("resolve", "plan", "hosttools", "hostcheck", "flash"),
-    ("devicefiles",),
+    ("devicefiles", "services"),
     ("kasproject", "executor", "models", "target", "crossbuild"),
     ("engines", "report", "export"),
     ("testing", "conformance"),

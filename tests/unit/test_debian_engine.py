@@ -39,6 +39,7 @@ from imagebuilder.manifest import load_manifest
 from imagebuilder.package import Package, PackageSet
 from imagebuilder.plan import fingerprints
 from imagebuilder.resolve import Build, BuildModel
+from imagebuilder.services import service_script
 from imagebuilder.state import Cache
 
 ROOT = Path(__file__).parents[2]
@@ -152,19 +153,19 @@ def test_services_become_scripts(tmp_path: Path) -> None:
     path = tmp_path / "bell.service"
     path.write_text("[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/bell -v\nUser=inferd\n"
                     "Environment=A=1\nRestart=always\n")  # fmt: skip
-    assert config.service_script(path) == (
+    assert service_script(path) == (
         "#!/bin/sh\nexport A=1\nexec su -s /bin/sh inferd -c 'exec /usr/bin/bell -v'\n"
     )
     path.write_text("[Service]\nExecStart=/x\nDynamicUser=yes\n")
     with pytest.raises(UserError) as caught:
-        config.service_script(path)
+        service_script(path)
     assert str(caught.value) == (
-        f"{path}: Service.dynamicuser: the engine debian does not run this\n"
+        f"{path}: Service.dynamicuser: busybox init does not run this\n"
         "  hint: it knows environment, execstart, restart, restartsec, type, user"
     )
     path.write_text("[Service]\nExecStart=-/x\nUser=bell\n")
     with pytest.raises(UserError) as caught:
-        config.service_script(path)
+        service_script(path)
     assert str(caught.value) == (
         f"{path}: Service.User: there is no user bell\n"
         "  hint: choose from root, inferd, llama-server, nobody\n"
@@ -172,7 +173,7 @@ def test_services_become_scripts(tmp_path: Path) -> None:
     )
     path.write_text("[Service]\n")
     with pytest.raises(UserError, match="needs a section"):
-        config.service_script(path)
+        service_script(path)
 
 
 def module(depends: str) -> bytes:

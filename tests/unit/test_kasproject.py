@@ -141,6 +141,51 @@ def test_files_and_keys_of_the_user(tmp_path: Path) -> None:
         assert line in settings(files)
 
 
+def test_busybox_init_starts_the_users_units_and_modules(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "bell.service").write_text("[Service]\nExecStart=/bin/bell\nUser=nobody\n")
+    extra = "image: {services: [app/bell.service]}\nkernel: {modules: [uvcvideo, snd_aloop]}\n"
+    ingredients = make(tmp_path, extra=extra)
+    assert list(project_problems(ingredients.build, ingredients.series, ingredients.layers)) == []
+    files = project_files(ingredients)
+    config = "layers/meta-firmware/recipes-core/firmware-config"
+    assert files[f"{config}/firmware-config_1.4.0.bb"].decode() == (
+        'FIRMWARE_FILES = " \\\n'
+        "    imagebuilder-startup/service-0-bell:/usr/libexec/imagebuilder/service-0-bell:0755 \\\n"
+        "    imagebuilder-startup/inittab:/usr/share/imagebuilder/inittab.d/70-firmware:0644 \\\n"
+        '"\ninherit firmware_config\n'
+    )
+    assert files[f"{config}/files/imagebuilder-startup/service-0-bell"].decode() == (
+        "#!/bin/sh\nexec su -s /bin/sh nobody -c 'exec /bin/bell'\n"
+    )
+    assert files[f"{config}/files/imagebuilder-startup/inittab"].decode() == (
+        "::sysinit:/sbin/modprobe -a uvcvideo snd_aloop\n"
+        "::respawn:/usr/libexec/imagebuilder/service-0-bell\n"
+    )
+    assert not any(path.endswith(".service") and "firmware-config" in path for path in files)
+    part = fragment_files(ingredients)
+    assert f"{config}/files/bell.service" in part
+    assert not any("imagebuilder-startup" in path for path in part)
+
+
+def test_a_unit_that_busybox_init_cannot_run(tmp_path: Path) -> None:
+    for name in ("bell", "a b"):
+        (tmp_path / f"{name}.service").write_text("[Service]\nExecStart=/x\nDynamicUser=yes\n")
+    extra = "image: {services: [bell.service, a b.service]}\n"
+    unknown = (
+        ".service: Service.dynamicuser: busybox init does not run this\n"
+        "  hint: it knows environment, execstart, restart, restartsec, type, user"
+    )
+    assert problems(make(tmp_path, extra=extra)) == [
+        f"{tmp_path}/firmware.yaml:7:34: image.services[1]: a b.service: a recipe cannot name this "
+        "path\n  hint: use letters, digits and . _ + / - only",
+        f"{tmp_path}/bell{unknown}",
+        f"{tmp_path}/a b{unknown}",
+    ]
+    (found,) = problems(make(tmp_path, extra=extra, yocto=", init: systemd"))
+    assert "image.services[1]" in found
+
+
 def test_a_tensorflow_lite_model_beside_an_onnx_model(tmp_path: Path) -> None:
     ingredients = make(tmp_path)
     (onnx,), runtime = ingredients.build.models, make_catalog().runtime("tflite")

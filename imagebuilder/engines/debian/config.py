@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import configparser
 from collections.abc import Iterator
-from pathlib import Path
 
-from imagebuilder import device
 from imagebuilder.devicefiles import SERVER, TEXT_SERVER, serves
-from imagebuilder.errors import Location, Problem, UserError
+from imagebuilder.errors import Problem
 from imagebuilder.resolve import Build, BuildModel
-
-USERS = {"root": 0, device.SERVER_USER: device.SERVER_UID, device.TEXT_USER: device.TEXT_UID,
-         "nobody": 65534}  # fmt: skip
-"""Users of the device and their numbers, which are also those of their groups."""
-
-SERVICE_KEYS = {"execstart", "user", "environment", "restart", "type", "restartsec"}
-"""What a [Service] may say here; this engine tests the application, not the unit."""
+from imagebuilder.services import USERS, service_path
 
 
 def ignored(build: Build) -> Iterator[Problem]:
@@ -75,46 +66,9 @@ def inittab(build: Build) -> str:
             "::respawn:/usr/sbin/dropbear -F -E -s -k -p 22 -r /data/ssh/ed25519 -D /etc/dropbear"
         )
     for index, path in enumerate(build.manifest.image.services):
-        lines.append(f"::respawn:/usr/libexec/imagebuilder/service-{index}-{path.stem}")
+        lines.append(f"::respawn:{service_path(index, path)}")
     lines += ["::ctrlaltdel:/sbin/reboot", "::shutdown:/bin/sync", "::shutdown:/bin/umount -a -r"]
     return "".join(f"{line}\n" for line in lines)
-
-
-def service_script(path: Path) -> str:
-    """A systemd unit's [Service] as a script; `UserError` for what it cannot express."""
-    parser = configparser.RawConfigParser(strict=False)
-    try:
-        parser.read_string(path.read_text("utf-8"))
-        service = dict(parser["Service"])
-        command = service["execstart"]
-    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
-        what = "needs a section [Service] with ExecStart="
-        raise UserError(Problem(what, Location(path))) from error
-    problems = tuple(_unsupported(path, service))
-    if problems:
-        raise UserError(*problems)
-    export = f"export {service['environment']}\n" if "environment" in service else ""
-    user = service.get("user", "root")
-    run = f"exec {command}" if user == "root" else f"exec su -s /bin/sh {user} -c 'exec {command}'"
-    return f"#!/bin/sh\n{export}{run}\n"
-
-
-def _unsupported(path: Path, service: dict[str, str]) -> Iterator[Problem]:
-    for key in service:
-        if key not in SERVICE_KEYS:
-            yield Problem(
-                "the engine debian does not run this",
-                Location(path),
-                f"Service.{key}",
-                f"it knows {', '.join(sorted(SERVICE_KEYS))}",
-            )
-    user = service.get("user", "root")
-    if user not in USERS:
-        what = f"there is no user {user}"
-        yield Problem(what, Location(path), "Service.User", f"choose from {', '.join(USERS)}")
-    if service["execstart"][:1] in "@-:+!" or "'" in service["execstart"]:
-        what = "prefixes and single quotes are not supported"
-        yield Problem(what, Location(path), "Service.ExecStart")
 
 
 def passwd() -> str:

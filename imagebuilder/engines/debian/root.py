@@ -20,6 +20,7 @@ from imagebuilder.devicefiles import (
 from imagebuilder.engines.debian import config
 from imagebuilder.engines.debian.tree import Tree
 from imagebuilder.resolve import Build
+from imagebuilder.services import service_path, service_script
 
 DROP = (
     "usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*", "usr/share/info/*",
@@ -135,8 +136,7 @@ def _add_own_files(tree: Tree, build: Build) -> None:
     for file in image.files:
         tree.file(file.path, file.source.read_bytes(), file.mode)
     for index, path in enumerate(image.services):
-        script = config.service_script(path)
-        tree.file(f"{LIBEXEC}/service-{index}-{path.stem}", script, 0o755)
+        tree.file(service_path(index, path), service_script(path), 0o755)
 
 
 STORAGE = "recipes-core/imagebuilder-init/files/storage"
