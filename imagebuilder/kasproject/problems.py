@@ -29,6 +29,10 @@ def project_problems(build: Build, series: Series, layers: Path) -> Iterator[Pro
     yield from _license_problems(build, machine)
     yield from _fragment_problems(build, machine, layers)
     yield from startup_problems(build)
+    if build.manifest.kernel.command_line and build.machine.flash is not None:
+        what = f"the boot loader of {build.machine.name} takes no words from the manifest"
+        hint = "set them in a layer of your own (yocto.layers), as the machine's BSP has it"
+        yield build.manifest.problem(("kernel", "command_line"), what, hint)
 
 
 def part_problems(build: Build, series: Series) -> Iterator[Problem]:

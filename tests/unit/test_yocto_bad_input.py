@@ -78,6 +78,18 @@ def test_layers_that_conflict(tmp_path: Path) -> None:
     ]
 
 
+def test_a_command_line_that_the_boot_loader_would_not_get(tmp_path: Path) -> None:
+    ingredients = make(tmp_path, extra="kernel: {command_line: [isolcpus=3]}\n")
+    assert problems(ingredients) == []
+    board = dataclasses.replace(ingredients.build.machine, flash="bmaptool")
+    build = dataclasses.replace(ingredients.build, machine=board)
+    assert problems(dataclasses.replace(ingredients, build=build)) == [
+        f"{tmp_path}/firmware.yaml:7:10: kernel.command_line: the boot loader of qemuarm64 takes "
+        "no words from the manifest\n"
+        "  hint: set them in a layer of your own (yocto.layers), as the machine's BSP has it"
+    ]
+
+
 def test_a_kernel_feature_that_does_not_exist(tmp_path: Path) -> None:
     ingredients = with_machine(make(tmp_path), features=("virtio", "warp-drive"))
     (found,) = problems(ingredients)
