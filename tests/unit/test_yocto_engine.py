@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from imagebuilder.catalog import make_catalog
 from imagebuilder.catalog.machine import Qemu
+from imagebuilder.engines.yocto.blame import located
 from imagebuilder.engines.yocto.deploy import deployed
 from imagebuilder.engines.yocto.progress import Progress, progress
 from imagebuilder.engines.yocto.steps import check_host
 from imagebuilder.engines.yocto.triage import failures, telling_lines
 from imagebuilder.errors import BuildError, UserError
+from imagebuilder.manifest import load_manifest
 from imagebuilder.target.qemuboot import QemuBoot, read_qemuboot, with_qemuboot
 
 FETCH = """\
@@ -59,12 +61,69 @@ def test_failed_tasks_are_named_with_their_logs() -> None:
         ("virtio.cfg:3: CONFIG_X=y is not in the final kernel configuration, which has n",
          "a kernel symbol did not take effect"),
         ("ERROR: Layer a is not compatible with the core layer", "a layer is not for this series"),
+        ("ERROR: Layer 'dep' depends on layer 'qt5-layer', but this layer is not enabled in your "
+         "configuration", "a layer needs another one"),
+        ("ERROR: x.\n    The following required tools (as specified by HOSTTOOLS) appear to be "
+         "unavailable in PATH:\n      pzstd", "programs are missing"),
+        ("ERROR: glibc-locale: odd", ""),
         ("ERROR: BB_NO_NETWORK", "a source is missing and the network is off"),
         ("ERROR: checksum mismatch", "a source is not the one that was pinned"),
     ],
 )  # fmt: skip
 def test_likely_causes(line: str, cause: str) -> None:
-    assert failures(f"{line}\n")[0].cause.startswith(cause)
+    found = failures(f"{line}\n")[0].cause
+    assert found.startswith(cause) if cause else not found
+
+
+SYMBOLS = """\
+ERROR: linux-yocto-6.18.1+git-r0 do_check_requested_symbols: kernel symbols did not take effect:
+  own.cfg:1: CONFIG_NOPE=y is not in the final kernel configuration, which has n
+ERROR: Logfile of failure stored in: /b/linux-yocto/6.18/temp/log.do_check_requested_symbols.1
+NOTE:   of no interest
+ERROR: Task (/l/linux-yocto_6.18.bb:do_check_requested_symbols) failed with exit code '1'
+"""
+SANITY = """\
+ERROR:  OE-core's config sanity checker detected a potential misconfiguration.
+    Either fix the cause of this error or at your own risk disable the checker (see sanity.conf).
+    Following is the list of potential problems / advisories:
+
+    Do not use Bitbake as root.
+
+Summary: There was 1 ERROR message, returning a non-zero exit code.
+"""
+
+
+def test_what_is_listed_below_an_error_belongs_to_it() -> None:
+    (found,) = failures(SYMBOLS)
+    wanted = tuple(SYMBOLS.splitlines()[:2])
+    assert found.lines == wanted
+    assert found.cause.startswith("a kernel symbol did not take effect")
+    log = SYMBOLS.partition("ERROR: Logfile")[0].replace("linux-yocto-6.18.1+git-r0 do_check_", "")
+    assert telling_lines(f"DEBUG: begun\n{log}DEBUG: ended\n")[1] == wanted[1]
+    (found,) = failures(SANITY)
+    assert found.lines[-1] == "    Do not use Bitbake as root."
+    assert found.cause == "BitBake refuses root: run as a normal user"
+
+
+def test_a_failure_is_traced_to_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "own.cfg").write_text("CONFIG_NOPE=y\n")
+    path = tmp_path / "firmware.yaml"
+    path.write_text(
+        "format: 1\nname: x\nversion: '1'\nmachine: qemuarm64\nmodels:\n  - bundle: digits\n"
+        "kernel: {fragments: [own.cfg]}\nyocto: {packages: [htop, nope]}\n"
+    )
+    manifest = load_manifest(path)
+    symbol = SYMBOLS.splitlines()[1].strip()
+    wanted = f"{path}:7:22: kernel.fragments[0]: own.cfg is asked for here"
+    assert str(located(manifest, BuildError("x failed", details=[symbol], hint="y"))) == (
+        f"x failed\n  {wanted}\n  {symbol}\n  hint: y"
+    )
+    package = "ERROR: Nothing RPROVIDES 'nope' (but /l/i.bb RDEPENDS on or otherwise requires it)"
+    assert located(manifest, BuildError("x", details=[package])).details == (
+        f"{path}:8:26: yocto.packages[1]: nope is asked for here", package
+    )  # fmt: skip
+    other = BuildError("x", details=["my-own.cfg:1: ", "Nothing RPROVIDES 'htop-dev'"])
+    assert located(manifest, other) is other
 
 
 def test_an_unknown_failure_shows_its_last_lines() -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from imagebuilder.catalog import shipped
 from imagebuilder.engines.yocto.bitbake import Job, offline_variables, run_kas, shared_folders
+from imagebuilder.engines.yocto.blame import located
 from imagebuilder.engines.yocto.deploy import IMAGES, NAMES_FILE, Deployed, deployed
-from imagebuilder.errors import UserError
+from imagebuilder.errors import BuildError, UserError
 from imagebuilder.executor import Work
 from imagebuilder.kasproject.folder import write_project
 from imagebuilder.kasproject.project import Ingredients, project_files
@@ -72,7 +73,10 @@ def make_image(build: Build, folder: Path, work: Work) -> None:
     check_host(project)
     write_project(folder_files(work.inputs["project"]), project)
     environment = shared_folders(work.cache) | offline_variables(work.fetcher.offline)
-    run_kas(Job(project, folder / "kas.log", site_file(), environment), work.log)
+    try:
+        run_kas(Job(project, folder / "kas.log", site_file(), environment), work.log)
+    except BuildError as error:
+        raise located(build.manifest, error) from error
     assert build.machine.yocto is not None
     machine = build.machine.yocto.machine
     deploy = project / "build" / "tmp" / "deploy" / "images" / machine

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 MAX_LINES = 12
 
@@ -51,11 +52,15 @@ CAUSES = (
     (r"Nothing (R?PROVIDES)", "no layer has this package: check yocto.packages and yocto.layers"),
     (r"not in the final kernel configuration", "a kernel symbol did not take effect: see the "
      "fragment that is named; a dependency of the symbol is missing or the kernel lacks it"),
+    (r"Layer '\S+' depends on layer '\S+'",
+     "a layer needs another one: name that in yocto.layers too"),
+    (r"required tools .*HOSTTOOLS",
+     "programs are missing: `imagebuilder doctor --engine yocto` says what to install"),
     (r"LAYERSERIES_COMPAT|is not compatible with the core layer",
      "a layer is not for this series: choose another series or another branch of the layer"),
     (r"[Kk]illed|signal 9|out of memory|virtual memory exhausted",
      "the host ran out of memory: lower BB_NUMBER_THREADS and PARALLEL_MAKE"),
-    (r"en_US\.UTF-8|locale", "the host lacks the locale en_US.UTF-8"),
+    (r"en_US\.UTF-8", "the host lacks the locale en_US.UTF-8"),
     (r"unshare|user namespaces|Operation not permitted",
      "user namespaces do not work for this user: `imagebuilder doctor --engine yocto` tells more"),
 )  # fmt: skip
@@ -64,7 +69,7 @@ CAUSES = (
 _KAS = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ - (?P<level>[A-Z]+) +- (?P<text>.*)")
 _FAILED = re.compile(r"ERROR: Task \((?P<file>[^)]*?):(?P<task>do_\w+)\) failed")
 _LOG = re.compile(r"ERROR: Logfile of failure stored in: (?P<path>.+?)\s*$")
-_RECIPE = re.compile(r"ERROR: (?P<recipe>\S+?)-\S+ (?P<task>do_\w+):")
+_RECIPE = re.compile(r"ERROR: (?P<recipe>\S+) (?P<task>do_\w+):")
 _TELLING = re.compile(
     r"(?i)\b(error|fatal|failed|not found|no such file|undefined|denied|mismatch|killed|"
     r"no space|unable to)\b"
@@ -78,9 +83,9 @@ def failures(output: str) -> tuple[Failure, ...]:
     tasks = tuple(dict.fromkeys(_task_failures(lines)))
     if tasks:
         return tasks
-    errors = [line for line in lines if line.startswith(("ERROR:", "Error", "FATAL"))]
-    tail = tuple(errors[-MAX_LINES:] or [line for line in lines if line.strip()][-MAX_LINES:])
-    return (Failure("", "", "", tail),)
+    some = [line for line in lines if line.strip()]
+    errors = list(_with_lists(some, _is_error, end=""))
+    return (Failure("", "", "", tuple(errors[-MAX_LINES:] or some[-MAX_LINES:])),)
 
 
 def _said(output: str) -> Iterator[str]:
@@ -100,16 +105,45 @@ def _task_failures(lines: list[str]) -> Iterator[Failure]:
         recipe = match["file"].rsplit("/", 1)[-1].removesuffix(".bb").partition("_")[0]
         task = match["task"]
         log = next((path for path in logs if f"/{recipe}/" in path and task in path), "")
-        said = [text for text in lines if (m := _RECIPE.match(text)) and m["task"] == task
-                and m["recipe"].startswith(recipe)]  # fmt: skip
+        said = _with_lists(lines, partial(_is_of, recipe, task))
         yield Failure(recipe, task, log, tuple(_unique(said))[:MAX_LINES])
+
+
+def _is_error(line: str) -> bool:
+    return line.startswith(("ERROR:", "Error", "FATAL"))
+
+
+def _is_of(recipe: str, task: str, line: str) -> bool:
+    """Whether a line tells of a task of the recipe."""
+    if not (match := _RECIPE.match(line)):
+        return False
+    return match["task"] == task and match["recipe"].startswith(f"{recipe}-")
+
+
+def _with_lists(
+    lines: Iterable[str], tells: Callable[[str], bool], end: str = ":"
+) -> Iterator[str]:
+    """The lines that tell something, and what is listed, indented, below one with this `end`."""
+    listed = False
+    for line in lines:
+        if listed and line[:1].isspace():
+            yield line
+        elif tells(line):
+            yield line
+            listed = line.rstrip().endswith(end)
+        else:
+            listed = False
 
 
 def telling_lines(log: str) -> tuple[str, ...]:
     """The lines of a task's log that say what went wrong: the last ones with an error in them."""
     lines = [line.rstrip() for line in log.splitlines() if line.strip()]
-    found = [line for line in lines if _TELLING.search(line) and not line.startswith("DEBUG:")]
+    found = list(_with_lists(lines, _tells))
     return tuple(_unique(found[-MAX_LINES:] or lines[-MAX_LINES:]))
+
+
+def _tells(line: str) -> bool:
+    return bool(_TELLING.search(line)) and not line.startswith("DEBUG:")
 
 
 def _unique(lines: Iterable[str]) -> Iterator[str]:
