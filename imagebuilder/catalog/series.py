@@ -33,9 +33,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One release; `always` are the layers of every build, `unpack_folder` BitBake's variable."""
+    """Pinned layers of one release of OE-core, by which layers say what they are for.
+
+    `always` are the layers of every build, `unpack_folder` BitBake's variable.
+    """
 
     name: str
+    release: str
     file: YamlFile
     description: str
     unpack_folder: str
@@ -80,6 +84,7 @@ def make_series(name: str, file: YamlFile) -> Series:
     data = file.data
     return Series(
         name=name,
+        release=data.get("release", name),
         file=file,
         description=data["description"],
         unpack_folder=data["unpack_folder"],

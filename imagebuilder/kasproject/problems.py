@@ -45,8 +45,8 @@ def part_problems(build: Build, series: Series) -> Iterator[Problem]:
 
 def _series_problems(build: Build, series: Series, machine: YoctoMachine) -> Iterator[Problem]:
     problem, name = build.manifest.problem, build.machine.name
-    if machine.series and series.name not in machine.series:
-        what = f"{name} cannot be built with {series.name}"
+    if machine.series and series.release not in machine.series:
+        what = f"{name} cannot be built with {series.release}"
         yield problem(("yocto", "series"), what, f"it can with: {', '.join(machine.series)}")
     for layer in series.missing(machine.layers):
         what = f"{name} needs the layer {layer}, of which there is none for {series.name}"
@@ -78,8 +78,8 @@ def _layer_problems(build: Build, series: Series) -> Iterator[Problem]:
             what = f"{path} is not a layer: it has no conf/layer.conf"
             yield build.manifest.problem(key, what)
             continue
-        if series.name not in _words(text, r"LAYERSERIES_COMPAT_\S+"):
-            what = f"the layer {name} does not say that it is for {series.name}"
+        if series.release not in _words(text, r"LAYERSERIES_COMPAT_\S+"):
+            what = f"the layer {name} does not say that it is for {series.release}"
             hint = "use its branch for that series, or another yocto.series"
             yield build.manifest.problem(key, what, hint)
         own = set(_words(text, "BBFILE_COLLECTIONS"))

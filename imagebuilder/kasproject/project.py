@@ -86,7 +86,7 @@ def _layers(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, byte
         files |= _below(f"layers/{name}", folder_files(ingredients.layers / name))
     for layer in build.manifest.yocto.layers:
         files |= _below(f"layers/{layer.resolve().name}", folder_files(layer.resolve()))
-    firmware = {"conf/layer.conf": render("yocto/layer.conf", series=ingredients.series.name)}
+    firmware = {"conf/layer.conf": render("yocto/layer.conf", series=ingredients.series.release)}
     startup = startup_files(build) if static == STATIC_LAYERS else ()
     firmware |= _config(build, startup)
     files |= _below(LAYER, {path: text.encode() for path, text in firmware.items()})
@@ -176,7 +176,7 @@ def _values(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, Any]
         "name": build.manifest.name,
         "version": build.manifest.version,
         "machine": build.machine,
-        "series": series.name,
+        "series": series.release,
         "prefix": ingredients.prefix,
         "repositories": series.selected(machine.layers),
         "own_layers": [f"layers/{name}" for name in (*static, "meta-firmware", *own)],

@@ -29,7 +29,7 @@ class Block:
 def yocto_machine(build: Build, series: Series) -> YoctoMachine:
     """What the machine needs in a series."""
     assert build.machine.yocto is not None
-    return build.machine.yocto.of_series(series.name)
+    return build.machine.yocto.of_series(series.release)
 
 
 def settings(build: Build, machine: YoctoMachine, server_digest: str) -> tuple[Block, ...]:

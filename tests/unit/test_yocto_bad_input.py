@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 from test_kasproject import make, problems
 
-from imagebuilder.catalog import shipped
+from imagebuilder.catalog import make_catalog, shipped
 from imagebuilder.engines.yocto import mirror
 from imagebuilder.errors import UserError
 from imagebuilder.fetch import Fetcher
 from imagebuilder.kasproject.problems import part_problems
-from imagebuilder.kasproject.project import Ingredients
+from imagebuilder.kasproject.project import Ingredients, project_files
 from imagebuilder.log import QUIET, Log
 from imagebuilder.state import Cache
 
@@ -42,6 +43,21 @@ def test_a_machine_that_is_not_for_the_series(tmp_path: Path) -> None:
         f"{tmp_path}/firmware.yaml:6:9: yocto.series: qemuarm64 cannot be built with wrynose\n"
         "  hint: it can with: scarthgap"
     ]
+
+
+def test_a_series_of_ones_own_is_of_a_release(tmp_path: Path) -> None:
+    shutil.copy(make_catalog().path("series", "scarthgap"), tmp_path / "own.yaml")
+    with (tmp_path / "own.yaml").open("a") as file:
+        file.write("release: scarthgap\n")
+    ingredients = make(tmp_path)
+    series = make_catalog((tmp_path,)).series("own")
+    build = dataclasses.replace(
+        ingredients.build, series=series, machine=make_catalog().machine("jetson-orin-nano-devkit")
+    )
+    files = project_files(dataclasses.replace(ingredients, build=build, series=series))
+    layer = "layers/meta-firmware"
+    assert b'COMPAT_firmware = "scarthgap"' in files[f"{layer}/conf/layer.conf"]
+    assert f"{layer}/recipes-kernel/linux/linux-jammy-nvidia-tegra_%.bbappend" in files
 
 
 def test_a_licence_that_nobody_accepted(tmp_path: Path) -> None:
