@@ -83,6 +83,9 @@ def write_artifacts(artifacts: Artifacts) -> Path:
     return path
 
 
+BUILD_HINT = "run `imagebuilder build`, with the same --machine, --engine and --output"
+
+
 def read_artifacts(folder: Path) -> Artifacts:
     """Read the `artifacts.json` of a folder; `UserError` if there is no finished build in it."""
     path = folder / FILE_NAME
@@ -94,10 +97,10 @@ def read_artifacts(folder: Path) -> Artifacts:
         return Artifacts(folder=folder, models=models, files=files, **data)
     except FileNotFoundError as error:
         what = "there is no built image here"
-        raise UserError(Problem(what, Location(folder), hint="run `imagebuilder build`")) from error
+        raise UserError(Problem(what, Location(folder), hint=BUILD_HINT)) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         what = "not written by imagebuilder, or damaged"
-        raise UserError(Problem(what, Location(path), hint="run `imagebuilder build`")) from error
+        raise UserError(Problem(what, Location(path), hint=BUILD_HINT)) from error
 
 
 def testable(artifacts: Artifacts) -> Artifacts:

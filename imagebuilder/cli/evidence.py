@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagebuilder.artifact import FILE_NAME, Artifacts, ImageModel, read_artifacts, testable
+from imagebuilder.artifact import (
+    BUILD_HINT,
+    FILE_NAME,
+    Artifacts,
+    ImageModel,
+    read_artifacts,
+    testable,
+)
 from imagebuilder.bundle.reader import SealedBundle
 from imagebuilder.bundle.store import find_bundle
 from imagebuilder.cli.app import App
@@ -34,7 +41,7 @@ def collect(app: App, asked: Asked, folder: Path) -> Evidence:
     """
     cache = app.fetcher.cache
     if not (folder / FILE_NAME).is_file():
-        raise UserError(f"{folder}: there is no built image", hint="run `imagebuilder build`")
+        raise UserError(f"{folder}: there is no built image", hint=BUILD_HINT)
     contents(folder)
     artifacts = read_artifacts(folder)
     path = lock_path(asked.manifest.file.path)
@@ -45,7 +52,7 @@ def collect(app: App, asked: Asked, folder: Path) -> Evidence:
         if pin is None or pin.bundle != bundle.digest:
             raise UserError(
                 f"the image was built with another {bundle.description.name} than {path} has",
-                hint="run `imagebuilder build`",
+                hint=BUILD_HINT,
             )
     files = dict(_files(asked, artifacts, bundles))
     files.update(_parity(app, asked, bundles, files))

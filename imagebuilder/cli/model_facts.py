@@ -19,7 +19,7 @@ Place = tuple[Catalog, Machine]
 
 def model_facts(model: Path, place: Place | None) -> Facts:
     """Rows of name and value; with `place` also what the runtimes of a machine lack."""
-    kind = model_format(model)
+    kind = "gguf" if model.suffix == ".gguf" else model_format(model)
     if kind == "gguf":
         text = inspect_text(model)
         yield from _text_facts(text)
@@ -58,8 +58,9 @@ def _macs(info: ModelInfo) -> str:
 def _support_facts(machine: Machine, found: tuple[Support, ...], kind: str) -> Facts:
     if not found:
         yield f"on {machine.name}", f"no runtime for {machine.arch} reads {kind}"
+    has = "runs the architecture" if kind == "gguf" else "has all operators"
     for one in found:
-        lacks = f"lacks {', '.join(one.lacks)}" if one.lacks else "has all operators"
+        lacks = f"lacks {', '.join(one.lacks)}" if one.lacks else has
         said = lacks if one.known or one.lacks else "its operators are not known"
         yield f"on {machine.name}, {one.runtime} {one.version}", said
 

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagebuilder.bundle.reader import read_bundle
+from imagebuilder.catalog import make_catalog
 from imagebuilder.catalog.bundle_source import load_bundle_source
+from imagebuilder.cli.model_facts import model_facts
 from imagebuilder.errors import UserError
 from imagebuilder.models.seal_text import seal_text
 from imagebuilder.models.text import inspect_text
@@ -167,6 +169,29 @@ def test_sealed_without_a_copy_of_the_weights(tmp_path: Path) -> None:
     assert sealed.description.text is not None
     assert sealed.description.text.context == 512
     assert sealed.description.text_checks[0].agreement == 0.8
+
+
+def test_what_a_machine_runs_of_it(tmp_path: Path) -> None:
+    place = make_catalog(), make_catalog().machine("qemuarm64")
+    name = "on qemuarm64, llamacpp 0.7.0"
+    facts = dict(model_facts(write(tmp_path, gguf(VALUES)), place))
+    assert facts[name] == "runs the architecture"
+    values = {k.replace("llama.", "mamba."): v for k, v in VALUES.items()}
+    values["general.architecture"] = "mamba"
+    facts = dict(model_facts(write(tmp_path, gguf(values)), place))
+    assert facts[name] == "lacks the architecture mamba"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"", "it is truncated at byte 0"), (b"hello", "it does not begin with GGUF")]
+)
+def test_a_file_that_only_calls_itself_so(tmp_path: Path, data: bytes, why: str) -> None:
+    with pytest.raises(UserError) as caught:
+        dict(model_facts(write(tmp_path, data), None))
+    assert str(caught.value) == (
+        f"model.gguf: not a valid GGUF file: {why}\n"
+        "  hint: fetch the file again, or convert the model again"
+    )
 
 
 def test_a_model_without_a_chat_template(tmp_path: Path) -> None:

@@ -221,5 +221,9 @@ def test_artifacts_round_trip(tmp_path: Path) -> None:
     (tmp_path / "artifacts.json").write_text("[]")
     with pytest.raises(UserError, match="not written by imagebuilder, or damaged"):
         read_artifacts(tmp_path)
-    with pytest.raises(UserError, match="there is no built image here"):
+    with pytest.raises(UserError) as caught:
         read_artifacts(tmp_path / "none")
+    assert str(caught.value) == (
+        f"{tmp_path}/none: there is no built image here\n"
+        "  hint: run `imagebuilder build`, with the same --machine, --engine and --output"
+    )
