@@ -15,9 +15,11 @@ from imagebuilder.units import show_size
 ROOM = 60 << 30
 INODES = 2_000_000
 PROGRAMS = {
-    "chrpath": "chrpath", "cpio": "cpio", "diffstat": "diffstat", "file": "file", "g++": "g++",
-    "gawk": "gawk", "gcc": "gcc", "git": "git", "lz4c": "lz4", "make": "make", "patch": "patch",
-    "perl": "perl", "rpcgen": "rpcsvc-proto", "wget": "wget", "zstd": "zstd",
+    "bzip2": "bzip2", "chrpath": "chrpath", "cpio": "cpio", "diffstat": "diffstat", "file": "file",
+    "g++": "g++", "gawk": "gawk", "gcc": "gcc", "git": "git", "lz4c": "lz4", "make": "make",
+    "patch": "patch", "perl": "perl", "python3": "python3", "pzstd": "zstd",
+    "rpcgen": "rpcsvc-proto", "strings": "binutils", "wget": "wget", "xz": "xz-utils",
+    "zstd": "zstd",
 }  # fmt: skip
 """Program → Debian package: HOSTTOOLS of OE-core's bitbake.conf that a small host may lack."""
 NAMESPACES = (
