@@ -274,12 +274,18 @@ def _union(file: YamlFile, key: Key, error: Any) -> Iterator[Problem]:
     for sub in error.context:
         branches.setdefault(sub.schema_path[0], []).append(sub)
     fitting = [subs for subs in branches.values() if not any(_wrong_kind(s, key) for s in subs)]
-    if len(fitting) == 1:
-        for sub in fitting[0]:
+    # With the keys of one branch only, it is the value of one that is wrong.
+    alike = fitting or [subs for subs in branches.values() if _has_keys(subs, key)]
+    if len(alike) == 1:
+        for sub in alike[0]:
             yield from _explain(file, sub)
     else:
         forms = error.schema.get("x-forms", "see the reference")
         yield file.problem(key, f"{_show(error.instance)} fits none of the forms: {forms}")
+
+
+def _has_keys(errors: list[Any], key: Key) -> bool:
+    return all(len(error.absolute_path) > len(key) for error in errors)
 
 
 def _wrong_kind(error: Any, key: Key) -> bool:

@@ -168,13 +168,14 @@ def step_problems(file: YamlFile) -> Iterator[Problem]:
 def text_step_problems(file: YamlFile) -> Iterator[Problem]:
     """What is wrong with `optimize` and `accuracy` of a language model beyond their schema."""
     steps, floor = file.data.get("optimize", ()), file.data.get("accuracy")
-    for index, step in enumerate(steps):
-        if not isinstance(step, dict) or "requantize" not in step:
+    foreign = [i for i, step in enumerate(steps) if "requantize" not in step]
+    for index in range(len(steps)):
+        if index in foreign:
             yield file.problem(("optimize", index), "a language model is requantized only")
         elif index:
             yield file.problem(("optimize", index), "a model is quantized once")
     if floor is None:
-        if steps:
+        if len(foreign) < len(steps):
             hint = "accuracy: {metric: perplexity, max: 30, max_drop: 1}"
             yield file.problem(("optimize",), "requantizing needs a floor in `accuracy`", hint)
     elif not steps:

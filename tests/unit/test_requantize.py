@@ -50,6 +50,8 @@ def test_the_step(tmp_path: Path) -> None:
                "  hint: accuracy: {metric: perplexity, max: 30, max_drop: 1}"),
         ("optimize: [fp16]\n" + FLOOR,
          "bundle.yaml:8:12: optimize[0]: a language model is requantized only"),
+        ("optimize: [fp16]\n",
+         "bundle.yaml:8:12: optimize[0]: a language model is requantized only"),
         (STEP.replace("]", ", {requantize: Q4_0, text: story.txt}]") + FLOOR,
          "bundle.yaml:8:49: optimize[1]: a model is quantized once"),
         (STEP + "accuracy: {metric: top1, min: 90}\n",
@@ -69,7 +71,11 @@ def test_a_text_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_unknown_type(tmp_path: Path) -> None:
-    assert "requantize" in problems(tmp_path, STEP.replace("Q8_0", "Q9_9") + FLOOR)
+    assert problems(tmp_path, STEP.replace("Q8_0", "Q9_9") + FLOOR) == (
+        'bundle.yaml:8:13: optimize[0].requantize: "Q9_9" is not one of Q8_0, Q6_K, Q5_K_M, '
+        "Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, IQ4_NL, IQ4_XS, Q3_K_L, Q3_K_M, Q3_K_S, "
+        "Q2_K"
+    )
 
 
 def test_what_the_tool_prints() -> None:
