@@ -17,7 +17,8 @@ from imagebuilder.kasproject.startup import startup_problems
 from imagebuilder.resolve import Build
 from imagebuilder.yamlfile import Key
 
-OWN_COLLECTIONS = ("imagebuilder", "imagebuilder-distro", "firmware")
+COLLECTIONS = ("core", "openembedded-layer", "imagebuilder", "imagebuilder-distro", "firmware")
+"""Those of every project."""
 PLAIN = re.compile(r"[A-Za-z0-9._+/-]+")
 """Paths that a recipe can list: separated by spaces there, with a colon between parts."""
 
@@ -64,12 +65,15 @@ def _license_problems(build: Build, machine: YoctoMachine) -> Iterator[Problem]:
 
 
 def _layer_problems(build: Build, series: Series) -> Iterator[Problem]:
-    seen = {*STATIC_LAYERS, "meta-firmware"}
-    collections = set(OWN_COLLECTIONS)
+    seen = {*STATIC_LAYERS, "meta-firmware", *_series_layers(series, yocto_machine(build, series))}
+    collections = set(COLLECTIONS)
     for index, path in enumerate(build.manifest.yocto.layers):
         key: Key = ("yocto", "layers", index, "path")
         name = path.resolve().name
-        if name in seen:
+        if not PLAIN.fullmatch(name):
+            hint = "use letters, digits and . _ + - only"
+            yield build.manifest.problem(key, f"{name}: BitBake cannot name this folder", hint)
+        elif name in seen:
             yield build.manifest.problem(key, f"there is already a layer {name} in the project")
         seen.add(name)
         try:
@@ -87,6 +91,14 @@ def _layer_problems(build: Build, series: Series) -> Iterator[Problem]:
             what = f"the layer {name} has the collection {collection}, which another one has too"
             yield build.manifest.problem(key, what)
         collections |= own
+
+
+def _series_layers(series: Series, machine: YoctoMachine) -> Iterator[str]:
+    """The folders of the layers that the project takes from the series."""
+    known = [name for name in machine.layers if not series.missing((name,))]
+    for repository in series.selected(known):
+        for path in repository.layers:
+            yield repository.name if path == "." else path.rpartition("/")[2]
 
 
 def _words(text: str, variable: str) -> list[str]:

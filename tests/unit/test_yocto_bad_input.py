@@ -94,6 +94,24 @@ def test_layers_that_conflict(tmp_path: Path) -> None:
     ]
 
 
+def test_layers_that_the_series_has_too(tmp_path: Path) -> None:
+    for folder, name in (("meta-oe", "openembedded-layer"), ("a b", "ab"), ("mine", "core")):
+        (tmp_path / folder / "conf").mkdir(parents=True)
+        (tmp_path / folder / "conf" / "layer.conf").write_text(
+            f'BBFILE_COLLECTIONS += "{name}"\nLAYERSERIES_COMPAT_{name} = "wrynose"\n'
+        )
+    yocto = ", layers: [{path: meta-oe}, {path: a b}, {path: mine}]"
+    place, other = f"{tmp_path}/firmware.yaml:6", ", which another one has too"
+    assert problems(make(tmp_path, yocto=yocto)) == [
+        f"{place}:36: yocto.layers[0].path: there is already a layer meta-oe in the project",
+        f"{place}:36: yocto.layers[0].path: the layer meta-oe has the collection "
+        f"openembedded-layer{other}",
+        f"{place}:53: yocto.layers[1].path: a b: BitBake cannot name this folder\n"
+        "  hint: use letters, digits and . _ + - only",
+        f"{place}:66: yocto.layers[2].path: the layer mine has the collection core{other}",
+    ]
+
+
 def test_a_command_line_that_the_boot_loader_would_not_get(tmp_path: Path) -> None:
     ingredients = make(tmp_path, extra="kernel: {command_line: [isolcpus=3]}\n")
     assert problems(ingredients) == []
