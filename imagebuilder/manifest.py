@@ -302,10 +302,19 @@ def _listen_problems(file: YamlFile) -> Iterator[Problem]:
         elif int(port) < FIRST_PORT:
             what = f"port {port} is for root only, and the server runs as a user of its own"
             yield file.problem(key, what, f"choose one from {FIRST_PORT} on")
-    ports = [int(listen.rsplit(":", 1)[1]) for listen in found]
-    if ports[0] == ports[1]:
-        what = f"port {ports[0]} is that of both servers, `server.listen` and `server.text.listen`"
-        yield file.problem(keys[1] if "text" in server else keys[0], what)
+    named = "listen" in server and "listen" in server.get("text", {})
+    if named and (problem := shared_port(file, found)):
+        yield problem
+
+
+def shared_port(file: YamlFile, listens: tuple[str, str]) -> Problem | None:
+    """What is wrong where both servers of an image would take one port."""
+    ports = [listen.rsplit(":", 1)[1] for listen in listens]
+    if ports[0] != ports[1]:
+        return None
+    what = f"port {ports[0]} is that of both servers, `server.listen` and `server.text.listen`"
+    text = "text" in file.data.get("server", {})
+    return file.problem(("server", "text", "listen") if text else ("server", "listen"), what)
 
 
 def _doubled_paths(file: YamlFile) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from imagebuilder.catalog.runtime import Runtime, RuntimeTarget
 from imagebuilder.catalog.series import Series
 from imagebuilder.errors import Problem, UserError
 from imagebuilder.lock import Lock
-from imagebuilder.manifest import Manifest, ModelRequest
+from imagebuilder.manifest import Manifest, ModelRequest, shared_port
 from imagebuilder.units import show_size
 
 SYSTEM_MEMORY = 64 << 20
@@ -83,6 +83,7 @@ def choose_models(choice: Choice, bundles: Sequence[SealedBundle]) -> tuple[Buil
         else:
             problems.append(found)
     problems.extend(_backend_problems(choice, models))
+    problems.extend(_port_problems(choice, models))
     problems.extend(_memory_problems(choice, models))
     problems.extend(_storage_problems(choice, models))
     if problems:
@@ -343,6 +344,15 @@ def _backend_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[
             what = f"an image has {first.runtime.name} or {found.runtime.name}, not both"
             hint = f"{first.request.bundle} takes {first.runtime.name}"
             yield choice.manifest.problem(("models", index), what, hint)
+
+
+def _port_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:
+    """Of the ports that the manifest leaves to us; those it names itself are told before."""
+    server = choice.manifest.server
+    if len({model.runtime.server for model in models}) > 1:
+        problem = shared_port(choice.manifest.file, (server.listen, server.text.listen))
+        if problem:
+            yield problem
 
 
 def _memory_problems(choice: Choice, models: Sequence[BuildModel]) -> Iterator[Problem]:

@@ -112,6 +112,10 @@ def test_all_problems_at_once_with_places_and_hints(tmp_path: Path) -> None:
          'yocto.packages[0]: "${@x}" is not a package\'s name'),
         ("models: [{bundle: a}]\nyocto: {licenses: ['ACCEPT_X Y']}",
          'yocto.licenses[0]: "ACCEPT_X Y" is not the name of a licence'),
+        ("models: [{bundle: a}]\n"
+         "server: {listen: '127.0.0.1:8000', text: {listen: '0.0.0.0:8000'}}",
+         "server.text.listen: port 8000 is that of both servers, `server.listen` and "
+         "`server.text.listen`"),
         ("models: [{bundle: a}]\nserver: {token: secret}",
          'server.token: "secret" is not `device`, `none` or the path of a file on the device'),
     ],

@@ -249,6 +249,23 @@ def test_both_servers_count(tmp_path: Path) -> None:
     assert total == server_memory(models, "inferd") + server_memory(models, "llama-server")
 
 
+@pytest.mark.parametrize(
+    ("server", "place"),
+    [("{text: {listen: '0.0.0.0:8080'}}", "17: server.text.listen: port 8080"),
+     ("{listen: '0.0.0.0:8081'}", "10: server.listen: port 8081")],
+)  # fmt: skip
+def test_a_port_that_both_servers_would_take(tmp_path: Path, server: str, place: str) -> None:
+    extra = f"server: {server}\n"
+    for alone in (bundle(), language_model()):
+        assert choose_models(choice(tmp_path, "qemuarm64", extra), [alone])
+    what = choice(tmp_path, "qemuarm64", f"  - bundle: talker\n{extra}")
+    with pytest.raises(UserError) as caught:
+        choose_models(what, [bundle(), language_model()])
+    assert str(caught.value).replace(f"{tmp_path}/", "") == (
+        f"firmware.yaml:8:{place} is that of both servers, `server.listen` and `server.text.listen`"
+    )
+
+
 def test_a_context_that_the_memory_cannot_hold(tmp_path: Path) -> None:
     small = dataclasses.replace(
         choice(tmp_path, "qemuarm64", "    context: 8192\n").machine, memory=256 << 20
