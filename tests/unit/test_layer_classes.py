@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import subprocess
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,14 @@ def test_a_release_image_without_a_fault(root: Path) -> None:
         ("etc/passwd", "root::0:0::/:/bin/sh\n", "/etc/passwd: root has an empty password"),
         ("etc/inittab", "S0::respawn:/sbin/getty 115200 S0\n",
          "/etc/inittab starts a shell: S0::respawn:/sbin/getty 115200 S0"),
+        ("etc/inittab", "::askfirst:-/bin/sh\n",
+         "/etc/inittab starts a shell: ::askfirst:-/bin/sh"),
+        ("etc/inittab", "::respawn:/bin/busybox ash\n",
+         "/etc/inittab starts a shell: ::respawn:/bin/busybox ash"),
+        ("etc/inittab", "::respawn:/sbin/sulogin\n",
+         "/etc/inittab starts a shell: ::respawn:/sbin/sulogin"),
+        ("usr/lib/systemd/systemd", "",
+         "getty.target is not masked, so that systemd starts a login on each console"),
         ("etc/systemd/system/getty.target.wants/serial-getty@ttyS0.service", "",
          "serial-getty@ttyS0.service is enabled"),
         ("etc/systemd/system/sysinit.target.wants/debug-shell.service", "",
@@ -81,6 +90,32 @@ def test_what_a_release_image_must_not_have(root: Path, path: str, text: str, wh
     (root / path).write_text(text)
     found = message("release_check", "release_check", {"IMAGE_ROOTFS": str(root)})
     assert found == f"not fit for release:\n  {what}"
+
+
+def shell_function(name: str, function: str, variables: dict[str, str]) -> str:
+    """The text of a shell function of a class, its variables filled in."""
+    text = (CLASSES / f"{name}.bbclass").read_text("utf-8")
+    body = re.search(rf"^{function}\(\) \{{\n(.*?)^\}}", text, re.M | re.S)
+    own = dict(re.findall(r'^([A-Z_]+) = "(.*)"$', text, re.M))
+    assert body is not None
+    return re.sub(r"\$\{(\w+)\}", lambda found: {**own, **variables}[found[1]], body[1])
+
+
+def test_a_release_image_masks_the_logins_of_systemd(root: Path) -> None:
+    """What a recipe of OE-core enables, and a mask over what presets would enable later."""
+    units = root / "etc" / "systemd" / "system"
+    (units / "getty.target.wants").mkdir(parents=True)
+    console = units / "getty.target.wants" / "serial-getty@ttyAMA0.service"
+    console.symlink_to("/usr/lib/systemd/system/serial-getty@.service")
+    (root / "usr" / "lib" / "systemd").mkdir(parents=True)
+    (root / "usr" / "lib" / "systemd" / "systemd").touch()
+    variables = {"IMAGE_ROOTFS": str(root), "sysconfdir": "/etc"}
+    said = message("release_check", "release_check", variables)
+    assert "serial-getty@ttyAMA0.service is enabled" in said
+    text = shell_function("release_check", "release_mask_logins", variables)
+    subprocess.run(["sh", "-eu", "-c", text], check=True)
+    run("release_check", "release_check", variables)
+    assert (units / "getty@.service").readlink() == Path("/dev/null")
 
 
 def digest(data: bytes) -> str:

@@ -1,5 +1,17 @@
 # Scans the root file system of a release image; what must not ship fails the build.
 
+# Under systemd a login waits on every console, by a recipe, by presets, which some series apply
+# after this, or by a generator. What is masked none of them starts.
+RELEASE_MASKED_UNITS = "getty.target getty@.service serial-getty@.service autovt@.service debug-shell.service"
+
+release_mask_logins() {
+    install -d ${IMAGE_ROOTFS}${sysconfdir}/systemd/system
+    rm -rf ${IMAGE_ROOTFS}${sysconfdir}/systemd/system/getty.target.wants
+    for unit in ${RELEASE_MASKED_UNITS}; do
+        ln -sf /dev/null ${IMAGE_ROOTFS}${sysconfdir}/systemd/system/$unit
+    done
+}
+
 python release_check() {
     import os
     import re
@@ -12,6 +24,9 @@ python release_check() {
                 return stream.read().splitlines()
         except OSError:
             return []
+
+    def masked(path):
+        return os.path.islink(path) and os.readlink(path) == "/dev/null"
 
     problems = []
     for path in ("usr/libexec/imagebuilder/agent", "usr/lib/systemd/system/imagebuilder-agent.service"):
@@ -26,13 +41,17 @@ python release_check() {
                 problems.append("/%s: %s has a password" % (path, name))
     for line in lines("etc/inittab"):
         command = line.rsplit(":", 1)[-1]
-        if re.search(r"\b(getty|login|-?/bin/(ba|a)?sh)\b", command) and not line.startswith("#"):
+        if re.search(r"(^|[\s/-])(getty|(su)?login|(ba|a)?sh)\b", command) and not line.startswith("#"):
             problems.append("/etc/inittab starts a shell: %s" % line)
-    for unit in ("serial-getty@", "getty@", "telnetd", "debug-shell"):
-        wants = os.path.join(root, "etc/systemd/system")
-        for folder, _, names in os.walk(wants):
-            problems += ["%s is enabled" % name for name in names if name.startswith(unit)]
+    units = os.path.join(root, "etc/systemd/system")
+    for folder, _, names in os.walk(units):
+        for name in names:
+            if re.match("(serial-)?getty@|telnetd|debug-shell", name) and not masked(os.path.join(folder, name)):
+                problems.append("%s is enabled" % name)
+    systemd = [path for path in ("usr/lib", "lib") if os.path.lexists(os.path.join(root, path, "systemd/systemd"))]
+    if systemd and not masked(os.path.join(units, "getty.target")):
+        problems.append("getty.target is not masked, so that systemd starts a login on each console")
     if problems:
         bb.fatal("not fit for release:\n  " + "\n  ".join(problems))
 }
-ROOTFS_POSTPROCESS_COMMAND:append = " release_check"
+ROOTFS_POSTPROCESS_COMMAND:append = " ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'release_mask_logins', '', d)} release_check"
