@@ -146,3 +146,13 @@ def test_projects_share_what_they_compiled(series: str) -> None:
     text = (distro / f"imagebuilder-{series}.inc").read_text("utf-8")
     assert ('\nBB_HASHSERVE_DB_DIR ?= "${SSTATE_DIR}"\n' in text) == (series == "wrynose")
     assert "OEEquivHash" not in text
+
+
+def test_dependencies_that_lie_in_folders_are_taken_from_them() -> None:
+    """OE's cmake.bbclass forbids FetchContent to fill a folder, also from one beside it."""
+    recipes = (path for layer in LAYERS for path in layer.rglob("*.bb"))
+    texts = {path.name: path.read_text("utf-8") for path in recipes}
+    named = [name for name, text in texts.items() if "cmake/deps.txt" in text]
+    assert [name.partition("_")[0] for name in named] == ["onnxruntime-cut"]
+    for name in named:
+        assert "-DFETCHCONTENT_FULLY_DISCONNECTED=OFF " in texts[name], name

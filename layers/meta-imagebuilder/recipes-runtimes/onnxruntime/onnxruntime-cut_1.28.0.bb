@@ -61,10 +61,12 @@ python () {
 OECMAKE_SOURCEPATH = "${S}/cmake"
 
 # Without exceptions any error would end the server instead of the request.
+# Disconnected, as the class has it, CMake would not take the dependencies from their folders.
 EXTRA_OECMAKE = "\
     --compile-no-warning-as-error \
     -DCMAKE_BUILD_TYPE=MinSizeRel \
     -DCMAKE_POLICY_VERSION_MINIMUM=3.5 \
+    -DFETCHCONTENT_FULLY_DISCONNECTED=OFF \
     -DFETCHCONTENT_TRY_FIND_PACKAGE_MODE=NEVER \
     -DFLATBUFFERS_BUILD_FLATC=OFF \
     -DONNX_CUSTOM_PROTOC_EXECUTABLE=${STAGING_LIBDIR_NATIVE}/onnxruntime/protoc \
