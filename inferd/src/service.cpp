@@ -157,6 +157,8 @@ void Service::infer(evhttp_request* request, Model& model) {
     if (!json_size) return refuse(request, model, 400, json_size.error().message);
     const auto* bytes = reinterpret_cast<const char*>(evbuffer_pullup(input, -1));
     auto parsed = parse_infer({bytes == nullptr ? "" : bytes, size}, description, *json_size);
+    // While the request waits, nothing but its tensors is kept, which the queue counts.
+    evbuffer_drain(input, size);
     if (!parsed) return refuse(request, model, 400, parsed.error().message);
     submit(request, model, std::move(*parsed));
 }

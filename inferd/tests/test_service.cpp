@@ -174,6 +174,30 @@ TEST_CASE("a model that is slow, or becomes so, runs beside the loop") {
     CHECK(timed.thread != here);
 }
 
+TEST_CASE("a request that waits keeps nothing of its text") {
+    auto session = std::make_unique<Timed>();
+    session->takes = std::chrono::milliseconds(100);
+    Setup setup({}, serve_only(std::move(session)));
+    struct Seen {
+        Service& service;
+        std::size_t before = 0;
+        std::size_t after = 0;
+    } seen{setup.service};
+    evhttp_set_gencb(
+        setup.http.get(),
+        [](evhttp_request* request, void* context) {
+            auto& found = *static_cast<Seen*>(context);
+            auto* input = evhttp_request_get_input_buffer(request);
+            found.before = evbuffer_get_length(input);
+            found.service.handle(request);
+            found.after = evbuffer_get_length(input);
+        },
+        &seen);
+    CHECK(setup.infer("[1" + std::string(20000, ' ') + "]", 1).starts_with("200 "));
+    CHECK(seen.before > 20000);
+    CHECK(seen.after == 0);
+}
+
 TEST_CASE("the largest body is at least what an empty server needs for its errors") {
     CHECK(body_limit(Models()) == 1 << 16);
 }
