@@ -112,9 +112,11 @@ void Connections::refuse_largest() {
         [](const auto& a, const auto& b) { return a.second.held < b.second.held; });
     auto& [connection, state] = *largest;
     finish(state);
-    // The library knows no answer to half a request.
-    ::send(bufferevent_getfd(connection), kOverflow.data(), kOverflow.size(),
-           MSG_DONTWAIT | MSG_NOSIGNAL);
+    // The library knows no answer to half a request. Into one that still leaves, nothing is put.
+    if (evbuffer_get_length(bufferevent_get_output(connection)) == 0) {
+        ::send(bufferevent_getfd(connection), kOverflow.data(), kOverflow.size(),
+               MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     bufferevent_trigger_event(connection, BEV_EVENT_READING | BEV_EVENT_EOF, 0);
     evbuffer* input = bufferevent_get_input(connection);
     evbuffer_drain(input, evbuffer_get_length(input));
@@ -127,6 +129,14 @@ void Connections::end(evhttp_request* request) {
         found->second.since = Clock::now();
         finish(found->second);
     }
+}
+
+std::size_t Connections::unsent() const {
+    std::size_t bytes = 0;
+    for (const auto& [connection, state] : open_) {
+        if (!state.released) bytes += evbuffer_get_length(bufferevent_get_output(connection));
+    }
+    return bytes;
 }
 
 bool Connections::finished(bufferevent* connection, Open& state, Clock::time_point now) const {

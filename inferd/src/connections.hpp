@@ -43,6 +43,8 @@ class Connections {
     void hold_at_most(std::size_t bytes) { limits_.bytes = bytes; }
 
     std::size_t size() const { return open_.size(); }
+    // Bytes of answers that have still to leave.
+    std::size_t unsent() const;
 
     // Called at each beat as long as there are connections.
     void each_beat(std::function<void()> function) { each_beat_ = std::move(function); }

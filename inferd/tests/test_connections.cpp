@@ -98,6 +98,19 @@ TEST_CASE("who sent most is refused when unfinished requests hold too many bytes
     CHECK(setup.until([&] { return setup.connections.size() == 0; }));
 }
 
+TEST_CASE("who is refused while its last answer leaves gets nothing else in it") {
+    Setup setup({8, 100000, milliseconds(5000), milliseconds(200)});
+    setup.body = std::string(32 << 20, 'x');
+    Client client(setup.port);
+    client.say(kRequest);
+    CHECK(setup.until([&] { return setup.connections.unsent() > 0; }));
+    const std::string next = std::string("POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n");
+    client.say(next + std::string(200000, 'y'));
+    CHECK(setup.until([&] { return client.closed(); }));
+    CHECK(client.heard().size() < setup.body.size());
+    CHECK(client.heard().find("503") == std::string::npos);
+}
+
 TEST_CASE("who does not complete a request is closed") {
     Setup setup({8, 1 << 20, milliseconds(200), milliseconds(50)});
     Client silent(setup.port);
