@@ -149,13 +149,20 @@ bool Connections::finished(bufferevent* connection, Open& state, Clock::time_poi
         return socket < 0 || !drain(socket) || now - state.since > limits_.linger;
     }
     // The library then sees its end. One that has just been made has no socket yet.
+    const bool mute = silent(connection, state, now);
     const bool late = !state.served && now - state.since > limits_.request;
-    if ((silent(connection, state, now) || late) && socket >= 0) ::shutdown(socket, SHUT_RDWR);
+    if ((mute || late) && socket >= 0) ::shutdown(socket, SHUT_RDWR);
     return false;
 }
 
 bool Connections::silent(bufferevent* connection, Open& state, Clock::time_point now) const {
     const auto unsent = evbuffer_get_length(bufferevent_get_output(connection));
+    if (unsent < state.unsent) {
+        const std::chrono::duration<double> more(static_cast<double>(state.unsent - unsent) /
+                                                 static_cast<double>(limits_.pace));
+        state.since =
+            std::min(now, state.since + std::chrono::duration_cast<Clock::duration>(more));
+    }
     if (state.moved || state.served || unsent != state.unsent) state.active = now;
     state.moved = false;
     state.unsent = unsent;

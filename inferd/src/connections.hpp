@@ -22,6 +22,7 @@ struct ConnectionLimits {
     std::chrono::milliseconds request{30000};  // from one request to the end of the next
     std::chrono::milliseconds linger{2000};    // for what is still sent to a closed connection
     std::chrono::milliseconds silence{10000};  // without a byte in either direction
+    std::size_t pace = 32 << 10;  // bytes of an answer that buy a second more for `request`
 };
 
 // Keeps a reference to every connection that the HTTP library has, and longer than the library:

@@ -149,6 +149,29 @@ TEST_CASE("who takes nothing of its answer is closed") {
     CHECK(client.heard().size() < setup.body.size());
 }
 
+TEST_CASE("who takes its answer steadily gets all of it, and who takes it too slowly does not") {
+    std::signal(SIGPIPE, SIG_IGN);  // as the server does
+    for (const bool steady : {true, false}) {
+        CAPTURE(steady);
+        Setup setup({8, 1 << 20, milliseconds(1000), milliseconds(50), milliseconds(5000),
+                     steady ? std::size_t{1} << 20 : std::size_t{1} << 30});
+        setup.body = std::string(48 << 20, 'x');
+        Client client(setup.port);
+        client.say(kRequest);
+        auto next = std::chrono::steady_clock::now();
+        std::size_t taken = 0;
+        CHECK(setup.until([&] {
+            // A MiB each 50 ms, while the system may hold ten of them.
+            if (std::chrono::steady_clock::now() < next) return false;
+            next = std::chrono::steady_clock::now() + milliseconds(50);
+            const auto got = client.take(1 << 20);
+            taken += got.value_or(0);
+            return !got || taken > setup.body.size();
+        }));
+        CHECK((taken > setup.body.size()) == steady);
+    }
+}
+
 TEST_CASE("who waits for the server is not closed") {
     Setup setup({8, 1 << 20, milliseconds(100), milliseconds(50), milliseconds(100)});
     setup.waits = true;
