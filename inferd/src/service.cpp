@@ -53,7 +53,10 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
       woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
       worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
     event_add(woken_.get(), nullptr);
-    connections_.each_beat([this] { worker_.expire(Clock::now()); });
+    connections_.each_beat([this] {
+        worker_.expire(Clock::now());
+        end_if_idle();
+    });
 }
 
 void Service::handle(evhttp_request* request) {
@@ -240,8 +243,9 @@ void Service::on_close(evhttp_connection* connection, void* context) {
 }
 
 void Service::end_if_idle() {
-    if (!stopping_ || !waiting_.empty()) return;
-    // Time for the last answers to leave.
+    if (!stopping_ || ended_ || !waiting_.empty() || connections_.unsent() > 0) return;
+    ended_ = true;
+    // Time for who has just begun to ask, to hear that it is too late.
     const timeval soon{0, 100000};
     event_base_loopexit(base_, &soon);
 }

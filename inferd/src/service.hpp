@@ -43,6 +43,7 @@ class Service {
     void answer_all();
     void record(const Answer& answer);
     void answer(evhttp_request* request, const Answer& answer);
+    // Ends the loop once it stops and all answers have left.
     void end_if_idle();
     static void on_wake(evutil_socket_t, short, void* context);
     static void on_close(evhttp_connection* connection, void* context);
@@ -58,6 +59,7 @@ class Service {
     std::map<std::uint64_t, evhttp_request*> waiting_;
     std::uint64_t last_id_ = 0;
     bool stopping_ = false;
+    bool ended_ = false;
     Worker worker_;  // ends first: it wakes the others
 };
 

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "fixtures.hpp"
 #include "loop.hpp"
 #include "service.hpp"
 
@@ -15,12 +16,14 @@ class Timed final : public Session {
         thread = std::this_thread::get_id();
         std::this_thread::sleep_for(takes);
         if (fails) return Error{"", "the model broke"};
+        if (grows > 0) return std::vector{tensor(DType::kF32, {1}, std::vector<float>(grows))};
         return inputs;
     }
     std::string provider() const override { return "Timed"; }
 
     std::chrono::milliseconds takes{0};
     bool fails = false;
+    std::size_t grows = 0;  // elements of its answer instead
     std::thread::id thread;
 };
 
@@ -126,6 +129,45 @@ TEST_CASE("a server that stops takes nothing more, and its loop ends") {
     setup.service.stop();
     CHECK(setup.ask("GET /v2") == R"(503 {"error":"the server is stopping"})");
     CHECK(setup.service.idle());
+}
+
+TEST_CASE("a server that stops sends its last answers to their end") {
+    auto session = std::make_unique<Timed>();
+    auto& timed = *session;
+    timed.grows = 8 << 20;
+    Setup setup({}, serve_only(std::move(session)));
+    Client client(setup.port);
+    const std::string body =
+        R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}],)"
+        R"("parameters": {"binary_data_output": true}})";
+    client.say("POST /v2/models/timed/infer HTTP/1.1\r\nContent-Length: " +
+               std::to_string(body.size()) + "\r\n\r\n" + body);
+    REQUIRE(run_until(setup.base.get(), [&] { return setup.connections.unsent() > 0; }));
+    setup.service.stop();
+    // Whether the loop ends before so long; its clock is a coarse one.
+    const auto loop = [&](int milliseconds) {
+        const timeval most{0, 1000 * milliseconds};
+        const auto begin = Clock::now();
+        event_base_loopexit(setup.base.get(), &most);
+        event_base_loop(setup.base.get(), 0);
+        return Clock::now() - begin < std::chrono::milliseconds(milliseconds * 3 / 4);
+    };
+    CHECK_FALSE(loop(300));
+    std::size_t taken = 0;
+    const auto take_all = [&] {
+        while (const auto got = client.take(1 << 20)) {
+            taken += *got;
+            if (*got == 0) break;
+        }
+        return taken > (32 << 20);
+    };
+    bool ended = false;
+    for (int i = 0; i < 20 && !ended; ++i) {
+        take_all();
+        ended = loop(900);
+    }
+    CHECK(ended);
+    CHECK(run_until(setup.base.get(), take_all));
 }
 
 TEST_CASE("a quick model runs in the thread of the loop once it has been measured") {
