@@ -16,6 +16,9 @@ namespace {
 
 constexpr const char* kBinaryHeader = "Inference-Header-Content-Length";
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+// Most bytes of answers that have still to leave, unless one alone has more.
+constexpr std::size_t kMaxUnsent = 64 << 20;
+constexpr std::size_t kSmallAnswer = 64 << 10;  // as many as there are connections do not matter
 
 std::size_t threads_for(const Models& models) {
     return std::clamp<std::size_t>(models.all().size(), 1, usable_cores());
@@ -176,7 +179,8 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
     const auto rows = rows_of(model.bundle.description.inputs, job.request.inputs);
     // A session is for one thread at a time.
     if (model.pace.quick(rows) && worker_.idle(&model)) {
-        const auto done = run_job(job);
+        auto done = run_job(job);
+        fit(request, done);
         answer(request, done);
         return record(done);
     }
@@ -189,19 +193,30 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_close, this);
 }
 
+void Service::fit(evhttp_request* request, Answer& answer) {
+    const auto size = answer.answer.body.size();
+    if (size <= kSmallAnswer) return;
+    const auto unsent = connections_.unsent();
+    if (unsent == 0 || unsent + size <= kMaxUnsent) return;
+    add_header(request, "Retry-After", "1");
+    answer.status = 503;
+    answer.answer = {dump({{"error", "too many answers wait for their clients"}})};
+}
+
 void Service::on_wake(evutil_socket_t, short, void* context) {
     static_cast<Service*>(context)->answer_all();
 }
 
 void Service::answer_all() {
     wake_.clear();
-    for (const auto& each : worker_.collect()) {
+    for (auto& each : worker_.collect()) {
         const auto found = waiting_.find(each.id);
         if (found != waiting_.end()) {  // else the client left
             evhttp_request* request = found->second;
             waiting_.erase(found);
             evhttp_connection_set_closecb(evhttp_request_get_connection(request), nullptr, nullptr);
             connections_.end(request);
+            fit(request, each);
             answer(request, each);
         }
         record(each);

@@ -40,6 +40,8 @@ class Service {
     // Counts and answers an infer request that the model does not see.
     void refuse(evhttp_request* request, const Model& model, int status,
                 const std::string& message);
+    // Whether the answer can be kept until its client takes it; else it is another now.
+    void fit(evhttp_request* request, Answer& answer);
     void answer_all();
     void record(const Answer& answer);
     void answer(evhttp_request* request, const Answer& answer);

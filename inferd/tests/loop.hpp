@@ -64,6 +64,13 @@ class Client {
         }
     }
 
+    // The beginning of what has come and is not heard yet.
+    std::string peek() const {
+        char part[64];
+        const auto got = ::recv(socket_, part, sizeof part, MSG_DONTWAIT | MSG_PEEK);
+        return {part, static_cast<std::size_t>(got < 0 ? 0 : got)};
+    }
+
     // How many of so many bytes have come, which are not kept; nothing once it is closed.
     std::optional<std::size_t> take(std::size_t size) const {
         std::string part(size, 0);

@@ -170,6 +170,34 @@ TEST_CASE("a server that stops sends its last answers to their end") {
     CHECK(run_until(setup.base.get(), take_all));
 }
 
+TEST_CASE("answers that nobody takes are bounded in all") {
+    auto session = std::make_unique<Timed>();
+    session->grows = 10 << 20;
+    Setup setup({}, serve_only(std::move(session)));
+    const std::string body =
+        R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}],)"
+        R"("parameters": {"binary_data_output": true}})";
+    std::vector<std::unique_ptr<Client>> clients;
+    std::size_t refused = 0;
+    for (int i = 0; i < 4; ++i) {
+        auto& client = *clients.emplace_back(std::make_unique<Client>(setup.port));
+        client.say("POST /v2/models/timed/infer HTTP/1.1\r\nContent-Length: " +
+                   std::to_string(body.size()) + "\r\n\r\n" + body);
+        const auto before = setup.connections.unsent();
+        CHECK(run_until(setup.base.get(), [&] {
+            return setup.connections.unsent() > before || client.peek().starts_with("HTTP/1.1 503");
+        }));
+        if (client.peek().starts_with("HTTP/1.1 503")) ++refused;
+    }
+    CHECK(refused > 0);
+    CHECK(refused < 4);
+    CHECK(setup.connections.unsent() <= (64 << 20));
+    clients.clear();
+    const auto metrics = setup.ask("GET /metrics");
+    CHECK(metrics.find("inferd_requests_total{model=\"timed\",code=\"503\"} " +
+                       std::to_string(refused)) != std::string::npos);
+}
+
 TEST_CASE("a quick model runs in the thread of the loop once it has been measured") {
     auto session = std::make_unique<Timed>();
     auto& timed = *session;
