@@ -83,6 +83,7 @@ void Service::handle(evhttp_request* request) {
 void Service::replace(std::shared_ptr<Models> models, const std::string& token) {
     models_ = std::move(models);
     metrics_.keep_drift_of(*models_);
+    worker_.use(threads_for(*models_));
     token_ = token;
     metrics_.reload(true);
 }

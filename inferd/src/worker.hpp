@@ -58,6 +58,8 @@ class Worker {
 
     // False when the queue is full, by the number of its jobs or by their bytes.
     bool submit(Job job);
+    // Has so many threads from now on, or more.
+    void use(std::size_t threads);
     // Forgets a job that has not begun.
     void cancel(std::uint64_t id);
     // Answers all whose deadline has passed.

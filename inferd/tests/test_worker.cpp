@@ -101,6 +101,20 @@ TEST_CASE("a model is idle before its first job and after its last") {
     other.open.set_value();
 }
 
+TEST_CASE("more threads run more models at once") {
+    Setup setup;
+    Setup other;
+    Worker worker(8, 1, [&] { ++setup.woken; });
+    REQUIRE(worker.submit(setup.job(1)));
+    REQUIRE(worker.submit(other.job(2)));
+    while (worker.waiting() > 1) std::this_thread::yield();
+    worker.use(2);
+    other.open.set_value();
+    while (setup.woken < 1) std::this_thread::yield();
+    CHECK(worker.collect()[0].id == 2);
+    setup.open.set_value();
+}
+
 TEST_CASE("a job that is too late does not run") {
     Setup setup;
     auto job = setup.job(1);
