@@ -115,6 +115,8 @@ class Server {
             return Error{"", "cannot listen on " + address + ": " +
                                  evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR())};
         }
+        for (const int signal : {SIGTERM, SIGINT}) add_signal(signal, on_stop);
+        add_signal(SIGHUP, on_hangup);
         connections_.guard(evhttp_bound_socket_get_listener(socket_));
         // Accepted connections inherit it; without it an answer could wait for an acknowledgement.
         const int on = 1;
@@ -129,8 +131,6 @@ class Server {
     }
 
     void run() {
-        for (const int signal : {SIGTERM, SIGINT}) add_signal(signal, on_stop);
-        add_signal(SIGHUP, on_hangup);
         reloaded_.reset(
             event_new(base_.get(), done_.get(), EV_READ | EV_PERSIST, on_reloaded, this));
         event_add(reloaded_.get(), nullptr);
