@@ -7,7 +7,7 @@ namespace inferd {
 namespace {
 
 std::size_t bytes_of(const Job& job) {
-    std::size_t bytes = 0;
+    std::size_t bytes = job.request.id.size();
     for (const auto& tensor : job.request.inputs) bytes += tensor.data.size();
     return bytes;
 }

@@ -46,7 +46,7 @@ Answer run_job(Job& job);
 
 class Worker {
   public:
-    // Most bytes of tensors that may wait, unless one request alone has more.
+    // Most bytes of tensors and ids that may wait, unless one request alone has more.
     static constexpr std::size_t kMaxBytes = 64 << 20;
 
     // `wake` is called when there is an answer to collect, from any thread.

@@ -70,8 +70,12 @@ TEST_CASE("no more bytes wait than there may be, but one request of any size may
     CHECK(worker.submit(job(4, Worker::kMaxBytes / 2)));
     CHECK(worker.submit(job(5, Worker::kMaxBytes / 2)));
     CHECK_FALSE(worker.submit(job(6, 1)));
+    auto named = job(7, 0);
+    CHECK(worker.submit(named));
+    named.request.id = "a";
+    CHECK_FALSE(worker.submit(named));
     setup.open.set_value();
-    while (setup.woken < 3) std::this_thread::yield();
+    while (setup.woken < 4) std::this_thread::yield();
 }
 
 TEST_CASE("the end of the worker waits for what is queued") {
