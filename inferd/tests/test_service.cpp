@@ -198,6 +198,31 @@ TEST_CASE("answers that nobody takes are bounded in all") {
                        std::to_string(refused)) != std::string::npos);
 }
 
+TEST_CASE("the metrics have the drift of what was measured, and of nothing else") {
+    for (const std::size_t grows : {0, 1}) {
+        CAPTURE(grows);
+        auto session = std::make_unique<Timed>();
+        session->grows = grows;
+        auto models = serve_only(std::move(session));
+        auto& bundle = models->all()[0]->bundle;
+        const auto drift = parse_drift(
+            R"({"format": 1, "samples": 9, "statistics": [{"side": "output", "tensor": "x",
+                "statistic": "mean", "bounds": [0.5], "counts": [9, 0]}]})",
+            bundle.description.inputs, bundle.description.outputs);
+        REQUIRE(drift);
+        bundle.drift = *drift;
+        const Setup setup({}, models);
+        std::string data = "[0";
+        for (std::size_t i = 1; i < Drift::kLeast; ++i) data += ",0";
+        CHECK(setup.infer(data + "]", Drift::kLeast).starts_with("200 "));
+        const auto metrics = setup.ask("GET /metrics");
+        CHECK(metrics.find("\ninferd_drift_samples{model=\"timed\"} 300\n") != std::string::npos);
+        for (const auto* name : {"\ninferd_drift_psi{", "\ninferd_drift_statistic_psi{"}) {
+            CHECK((metrics.find(name) != std::string::npos) == (grows == 0));
+        }
+    }
+}
+
 TEST_CASE("a quick model runs in the thread of the loop once it has been measured") {
     auto session = std::make_unique<Timed>();
     auto& timed = *session;
