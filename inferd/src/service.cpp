@@ -97,7 +97,10 @@ bool Service::authorized(evhttp_request* request) const {
     if (token_.empty()) return true;
     constexpr std::string_view kScheme = "Bearer ";
     const auto given = header_of(request, "Authorization");
-    return given.starts_with(kScheme) && same_secret(given.substr(kScheme.size()), token_);
+    // The name of a scheme is not one of upper or lower case (RFC 9110, 11.1).
+    return given.size() >= kScheme.size() &&
+           evutil_ascii_strncasecmp(given.data(), kScheme.data(), kScheme.size()) == 0 &&
+           same_secret(given.substr(kScheme.size()), token_);
 }
 
 void Service::handle_model(evhttp_request* request, std::string_view rest) {

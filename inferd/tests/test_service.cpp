@@ -118,7 +118,11 @@ TEST_CASE("all but health needs the token, and a reload can change it") {
         CHECK(setup.ask(path).starts_with("401 "));
         CHECK_FALSE(setup.ask(path, right).starts_with("401 "));
     }
-    CHECK(setup.ask("GET /v2", "Authorization: Bearer 0123456789abcdeF\r\n").starts_with("401 "));
+    CHECK(setup.ask("GET /v2", "Authorization: bearer 0123456789abcdef\r\n").starts_with("200 "));
+    for (const std::string wrong :
+         {"Bearer 0123456789abcdeF", "Bearer", "Bearer ", "Basic 0123456789abcdef"}) {
+        CHECK(setup.ask("GET /v2", "Authorization: " + wrong + "\r\n").starts_with("401 "));
+    }
     setup.service.replace(std::make_shared<Models>(), "another token of it");
     CHECK(setup.ask("GET /v2", right).starts_with("401 "));
     CHECK(setup.ask("GET /v2", "Authorization: Bearer another token of it\r\n").starts_with("200"));
