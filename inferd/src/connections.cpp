@@ -112,9 +112,11 @@ void Connections::refuse_largest() {
         [](const auto& a, const auto& b) { return a.second.held < b.second.held; });
     auto& [connection, state] = *largest;
     finish(state);
-    // The library knows no answer to half a request.
-    ::send(bufferevent_getfd(connection), kOverflow.data(), kOverflow.size(),
-           MSG_DONTWAIT | MSG_NOSIGNAL);
+    // The library knows no answer to half a request. Into one that still leaves, nothing is put.
+    if (evbuffer_get_length(bufferevent_get_output(connection)) == 0) {
+        ::send(bufferevent_getfd(connection), kOverflow.data(), kOverflow.size(),
+               MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     bufferevent_trigger_event(connection, BEV_EVENT_READING | BEV_EVENT_EOF, 0);
     evbuffer* input = bufferevent_get_input(connection);
     evbuffer_drain(input, evbuffer_get_length(input));
@@ -129,6 +131,14 @@ void Connections::end(evhttp_request* request) {
     }
 }
 
+std::size_t Connections::unsent() const {
+    std::size_t bytes = 0;
+    for (const auto& [connection, state] : open_) {
+        if (!state.released) bytes += evbuffer_get_length(bufferevent_get_output(connection));
+    }
+    return bytes;
+}
+
 bool Connections::finished(bufferevent* connection, Open& state, Clock::time_point now) const {
     const int socket = bufferevent_getfd(connection);
     if (!state.released && closed_by_library(connection)) {
@@ -139,13 +149,20 @@ bool Connections::finished(bufferevent* connection, Open& state, Clock::time_poi
         return socket < 0 || !drain(socket) || now - state.since > limits_.linger;
     }
     // The library then sees its end. One that has just been made has no socket yet.
+    const bool mute = silent(connection, state, now);
     const bool late = !state.served && now - state.since > limits_.request;
-    if ((silent(connection, state, now) || late) && socket >= 0) ::shutdown(socket, SHUT_RDWR);
+    if ((mute || late) && socket >= 0) ::shutdown(socket, SHUT_RDWR);
     return false;
 }
 
 bool Connections::silent(bufferevent* connection, Open& state, Clock::time_point now) const {
     const auto unsent = evbuffer_get_length(bufferevent_get_output(connection));
+    if (unsent < state.unsent) {
+        const std::chrono::duration<double> more(static_cast<double>(state.unsent - unsent) /
+                                                 static_cast<double>(limits_.pace));
+        state.since =
+            std::min(now, state.since + std::chrono::duration_cast<Clock::duration>(more));
+    }
     if (state.moved || state.served || unsent != state.unsent) state.active = now;
     state.moved = false;
     state.unsent = unsent;

@@ -22,6 +22,7 @@ struct ConnectionLimits {
     std::chrono::milliseconds request{30000};  // from one request to the end of the next
     std::chrono::milliseconds linger{2000};    // for what is still sent to a closed connection
     std::chrono::milliseconds silence{10000};  // without a byte in either direction
+    std::size_t pace = 32 << 10;  // bytes of an answer that buy a second more for `request`
 };
 
 // Keeps a reference to every connection that the HTTP library has, and longer than the library:
@@ -43,6 +44,8 @@ class Connections {
     void hold_at_most(std::size_t bytes) { limits_.bytes = bytes; }
 
     std::size_t size() const { return open_.size(); }
+    // Bytes of answers that have still to leave.
+    std::size_t unsent() const;
 
     // Called at each beat as long as there are connections.
     void each_beat(std::function<void()> function) { each_beat_ = std::move(function); }

@@ -100,7 +100,11 @@ class Reader {
 bool read_shape(const Json& value, std::vector<std::int64_t>& shape) {
     if (!value.is_array() || value.size() > kMaxRank) return false;
     for (const auto& size : value) {
-        if (!size.is_number_integer()) return false;
+        // Beyond 64 bits with a sign the library would wrap it.
+        if (!size.is_number_integer() ||
+            (size.is_number_unsigned() && size.get<std::uint64_t>() > kMaxSize)) {
+            return false;
+        }
         const auto number = size.get<std::int64_t>();
         if (number < (shape.empty() ? -1 : 0) || number > kMaxSize) return false;
         shape.push_back(number);

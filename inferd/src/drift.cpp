@@ -225,7 +225,9 @@ double stability_index(const std::vector<std::uint64_t>& expected,
 Drift::Drift(DriftReference reference)
     : reference_(std::move(reference)),
       last_(empty_counts(reference_)),
-      counts_(empty_counts(reference_)) {}
+      counts_(empty_counts(reference_)),
+      last_measured_(reference_.size()),
+      measured_(reference_.size()) {}
 
 void Drift::observe(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& inputs,
                     const std::vector<Tensor>& outputs) {
@@ -243,11 +245,13 @@ void Drift::observe(const std::vector<TensorSpec>& specs, const std::vector<Tens
                 part.read(tensor, n * each, each);
             }
             count_part(statistic, counts_[i], part);
+            ++measured_[i];
         }
     }
     samples_ += samples;
     if (samples_ < kWindow) return;
     last_ = std::exchange(counts_, empty_counts(reference_));
+    last_measured_ = std::exchange(measured_, std::vector<std::size_t>(reference_.size()));
     last_samples_ = std::exchange(samples_, 0);
 }
 
@@ -255,6 +259,10 @@ std::vector<double> Drift::indices() const {
     std::vector<double> result;
     if (samples() < kLeast) return result;
     for (std::size_t i = 0; i < reference_.size(); ++i) {
+        if (last_measured_[i] + measured_[i] < kLeast) {
+            result.push_back(std::nan(""));
+            continue;
+        }
         auto actual = last_[i];
         for (std::size_t bin = 0; bin < actual.size(); ++bin) actual[bin] += counts_[i][bin];
         result.push_back(stability_index(reference_[i].counts, actual));

@@ -55,7 +55,8 @@ class Drift {
 
     const DriftReference& reference() const { return reference_; }
     std::size_t samples() const { return last_samples_ + samples_; }
-    // The index of each statistic of the reference; empty until there are enough samples.
+    // The index of each statistic of the reference, no number for one that was not measured of
+    // enough samples; empty until there are enough at all.
     std::vector<double> indices() const;
 
   private:
@@ -64,6 +65,8 @@ class Drift {
     DriftReference reference_;
     Counts last_;
     Counts counts_;
+    std::vector<std::size_t> last_measured_;  // samples of each statistic
+    std::vector<std::size_t> measured_;
     std::size_t last_samples_ = 0;
     std::size_t samples_ = 0;
 };

@@ -10,6 +10,8 @@ namespace inferd {
 namespace {
 
 constexpr std::size_t kDataDepth = 3;  // of an object that has `data`
+// Values of a document besides those in its lists: the smallest take thirty times their text.
+constexpr std::size_t kMaxOthers = std::size_t{1} << 16;
 
 // Where the library reads; whoever takes something out of the text moves it on.
 struct Cursor {
@@ -45,11 +47,13 @@ class Characters {
 // Makes the values in the same pass that finds depth and doubled keys.
 class Builder final : public nlohmann::json_sax<Json> {
   public:
-    // Without `lists` all arrays are values as others are.
-    Builder(std::string_view text, int max_depth, std::vector<Values>* lists)
+    // Without `lists` all arrays are values as others are, and as many as there are.
+    Builder(std::string_view text, int max_depth, std::vector<Values>* lists,
+            std::size_t most_listed)
         : cursor_{text.data(), text.data() + text.size()},
           max_depth_(static_cast<std::size_t>(max_depth)),
-          lists_(lists) {}
+          lists_(lists),
+          most_listed_(most_listed) {}
 
     bool read() { return Json::sax_parse(Characters(&cursor_), Characters(nullptr), this); }
 
@@ -66,6 +70,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     }
     bool number_float(number_float_t value, const string_t&) override {
         if (!in_list()) return add(value, Values::Kind::kReal);
+        if (!count()) return false;
         Values::Value item{Values::Kind::kReal, {}};
         item.real = value;
         lists_->back().items.push_back(item);
@@ -73,6 +78,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     }
     bool string(string_t& value) override {
         if (!in_list()) return add(std::move(value), Values::Kind::kText);
+        if (!count()) return false;
         auto& list = lists_->back();
         list.add(Values::Kind::kText, list.texts.size());
         list.texts.push_back(std::move(value));
@@ -81,6 +87,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     bool binary(binary_t&) override { return false; }
 
     bool start_object(std::size_t) override {
+        if (!count()) return false;
         // An object among the values is none of them, but its keys are looked at.
         if (in_list()) {
             lists_->back().add(Values::Kind::kOther);
@@ -95,6 +102,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     }
     bool start_array(std::size_t) override {
         if (in_list()) return enter_list();
+        if (!count()) return false;
         if (lists_ != nullptr && at_data()) {
             *member_ = Json::binary(Json::binary_t::container_type(), lists_->size());
             lists_->emplace_back();
@@ -121,6 +129,14 @@ class Builder final : public nlohmann::json_sax<Json> {
     }
 
   private:
+    // Counts one more value; false when there are too many.
+    bool count() {
+        if (lists_ == nullptr) return true;
+        if (in_list() ? ++listed_ <= most_listed_ : ++others_ <= kMaxOthers) return true;
+        problem = "too long: it has more values than there may be";
+        return false;
+    }
+
     // Whether the array around the parser's place is one of `lists_`.
     bool in_list() const { return !open_.empty() && open_.back() == nullptr; }
 
@@ -131,6 +147,7 @@ class Builder final : public nlohmann::json_sax<Json> {
 
     template <typename T>
     bool add(T&& value, Values::Kind kind, std::uint64_t integer = 0) {
+        if (!count()) return false;
         if (in_list()) {
             lists_->back().add(kind, integer);
         } else {
@@ -161,7 +178,10 @@ class Builder final : public nlohmann::json_sax<Json> {
 
     bool enter_list() {
         if (!enter(nullptr)) return false;
-        const auto size = take_numbers(cursor_.rest(), lists_->back());
+        auto& items = lists_->back().items;
+        const auto before = items.size();
+        const auto size = take_numbers(cursor_.rest(), lists_->back(), most_listed_ - listed_);
+        listed_ += items.size() - before;
         cursor_.at += size;
         taken_ += size;
         return true;
@@ -171,6 +191,9 @@ class Builder final : public nlohmann::json_sax<Json> {
     std::size_t taken_ = 0;  // bytes that the library has not seen
     const std::size_t max_depth_;
     std::vector<Values>* lists_;
+    const std::size_t most_listed_;
+    std::size_t listed_ = 0;  // values in `lists_`
+    std::size_t others_ = 0;
     std::vector<Json*> open_;  // objects and arrays; nothing for those of the last list
     Json* member_ = nullptr;   // the value of the last key
     bool is_data_ = false;
@@ -185,14 +208,14 @@ Status build(Builder& builder) {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, int max_depth) {
-    Builder builder(text, max_depth, nullptr);
+    Builder builder(text, max_depth, nullptr, 0);
     if (auto problem = build(builder)) return *problem;
     return std::move(builder.root);
 }
 
-Result<Document> parse_document(std::string_view text, int max_depth) {
+Result<Document> parse_document(std::string_view text, int max_depth, std::size_t most_values) {
     Document document;
-    Builder builder(text, max_depth, &document.lists);
+    Builder builder(text, max_depth, &document.lists, most_values);
     if (auto problem = build(builder)) return *problem;
     document.root = std::move(builder.root);
     return document;

@@ -184,5 +184,9 @@ int run_command(const std::vector<std::string_view>& words) {
 }  // namespace inferd
 
 int main(int argc, char** argv) {
+    // Newer releases of ONNX Runtime report to their vendor unless this is set before they are
+    // loaded. Here, since no other thread may read the environment meanwhile, as one does while a
+    // reload loads them.
+    ::setenv("ORT_DISABLE_TELEMETRY", "1", 1);
     return inferd::run_command({argv + (argc > 0 ? 1 : 0), argv + argc});
 }

@@ -1,6 +1,7 @@
 #include "metrics.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace inferd {
@@ -139,10 +140,13 @@ void Metrics::write_drift(std::string& text, const Models& models) const {
         const auto name = label("model", description.name);
         line(samples, "inferd_drift_samples", name, std::to_string(drift.samples()));
         const auto indices = drift.indices();
-        if (indices.empty()) continue;
-        line(worst, "inferd_drift_psi", name,
-             number(*std::max_element(indices.begin(), indices.end())));
+        std::optional<double> largest;
+        for (const double index : indices) {
+            if (!std::isnan(index)) largest = std::max(largest.value_or(index), index);
+        }
+        if (largest) line(worst, "inferd_drift_psi", name, number(*largest));
         for (std::size_t i = 0; i < indices.size(); ++i) {
+            if (std::isnan(indices[i])) continue;
             const auto& statistic = drift.reference()[i];
             const auto& specs = statistic.input ? description.inputs : description.outputs;
             line(each, "inferd_drift_statistic_psi",

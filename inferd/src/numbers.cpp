@@ -85,7 +85,7 @@ bool take_number(const char*& at, const char* end, Values::Value& value) {
 
 }  // namespace
 
-std::size_t take_numbers(std::string_view text, Values& values) {
+std::size_t take_numbers(std::string_view text, Values& values, std::size_t most) {
     const char* const begin = text.data();
     const char* const end = begin + text.size();
     auto& items = values.items;
@@ -101,7 +101,7 @@ std::size_t take_numbers(std::string_view text, Values& values) {
         }
         const char* at = next;
         Values::Value value{};
-        if (!take_number(at, end, value)) break;
+        if (most-- == 0 || !take_number(at, end, value)) break;
         at = skip_space(at, end);
         if (at == end || (*at != ',' && *at != ']')) break;
         items.push_back(value);

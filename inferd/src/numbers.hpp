@@ -17,7 +17,8 @@ inline const char* skip_space(const char* at, const char* end) {
 
 // Appends the numbers that `text`, what stands behind a bracket, begins with, and returns how many
 // of its bytes they are. There is an element or the closing bracket behind them, or an error; what
-// is no number, and numbers beyond what a double or 18 digits hold, are left to the library.
-std::size_t take_numbers(std::string_view text, Values& values);
+// is no number, numbers beyond what a double or 18 digits hold, and all behind the first `most` are
+// left to the library.
+std::size_t take_numbers(std::string_view text, Values& values, std::size_t most);
 
 }  // namespace inferd

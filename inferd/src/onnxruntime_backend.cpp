@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <utility>
@@ -357,8 +356,6 @@ class OrtBackend final : public Backend {
 }  // namespace
 
 Result<std::unique_ptr<Backend>> load_onnxruntime(const std::string& path) {
-    // Newer releases report to their vendor unless this is set before they are loaded.
-    ::setenv("ORT_DISABLE_TELEMETRY", "1", 1);
     // It keeps memory and thread-local objects of its own until the process ends.
     constexpr int kFlags = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
     std::unique_ptr<void, Closer> library(::dlopen(path.c_str(), kFlags));

@@ -22,7 +22,8 @@ struct Input {
 // Reads JSON of which it knows what comes next; false for all else.
 class Reader {
   public:
-    explicit Reader(std::string_view text) : at_(text.data()), end_(at_ + text.size()) {}
+    Reader(std::string_view text, std::size_t most_values)
+        : at_(text.data()), end_(at_ + text.size()), most_(most_values) {}
 
     bool take(char wanted) {
         skip_space();
@@ -59,7 +60,8 @@ class Reader {
 
     bool read(std::optional<Values>& numbers) {
         if (numbers || !take('[')) return false;
-        at_ += take_numbers({at_, static_cast<std::size_t>(end_ - at_)}, numbers.emplace());
+        at_ += take_numbers({at_, static_cast<std::size_t>(end_ - at_)}, numbers.emplace(), most_);
+        most_ -= numbers->items.size();
         return take(']');
     }
 
@@ -86,6 +88,7 @@ class Reader {
 
     const char* at_;
     const char* const end_;
+    std::size_t most_;  // values that may come yet
 };
 
 bool read_input(Reader& reader, Input& input) {
@@ -116,8 +119,9 @@ std::optional<Tensor> fit(Input& input, const TensorSpec& spec) {
 
 }  // namespace
 
-std::optional<InferRequest> parse_plain(std::string_view text, const Description& description) {
-    Reader reader(text);
+std::optional<InferRequest> parse_plain(std::string_view text, const Description& description,
+                                        std::size_t most_values) {
+    Reader reader(text, most_values);
     std::optional<std::string_view> id;
     std::vector<Input> inputs;
     // No more than the model has are kept: many small ones would take far more than their text.

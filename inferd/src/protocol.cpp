@@ -15,7 +15,8 @@ constexpr std::size_t kBytesPerElement = 32;
 constexpr std::size_t kBytesPerText = 4096;
 constexpr std::size_t kEnvelope = 64 << 10;
 constexpr std::size_t kMaxRequest = 64 << 20;
-constexpr std::size_t kUsual = 512;  // bytes of a small answer
+constexpr std::size_t kFreeValues = std::size_t{1} << 20;  // of any request, in JSON
+constexpr std::size_t kUsual = 512;                        // bytes of a small answer
 
 using Bytes = std::span<const std::byte>;
 
@@ -250,6 +251,23 @@ void append_output(std::string& text, const Tensor& tensor, bool bytes) {
     text.append(",\"shape\":").append(show(tensor.shape)).append("}");
 }
 
+// Elements of an input in a request as large as it may be.
+std::size_t elements_of(const TensorSpec& spec) {
+    auto shape = spec.shape;
+    if (spec.has_batch()) shape[0] = kMaxBatch;
+    return std::min(element_count(shape).value_or(kMaxRequest), kMaxRequest);
+}
+
+// Values that JSON of so many bytes may have; each takes two of them at least.
+std::size_t value_limit(const Description& description, std::size_t size) {
+    if (size / 2 <= kFreeValues) return kFreeValues;
+    std::size_t total = 0;
+    for (const auto& spec : description.inputs) {
+        total = std::min(total + elements_of(spec), kMaxRequest);
+    }
+    return std::max(total, kFreeValues);
+}
+
 }  // namespace
 
 Result<InferRequest> parse_infer(std::string_view text, const Description& description,
@@ -257,11 +275,12 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
     if (json_size.value_or(0) > text.size()) {
         return bad("Inference-Header-Content-Length is more than the request has");
     }
+    const auto most = value_limit(description, json_size.value_or(text.size()));
     if (!json_size) {
-        auto plain = parse_plain(text, description);
+        auto plain = parse_plain(text, description, most);
         if (plain && same_batch(plain->inputs, description)) return std::move(*plain);
     }
-    const auto document = parse_document(text.substr(0, json_size.value_or(text.size())), 16);
+    const auto document = parse_document(text.substr(0, json_size.value_or(text.size())), 16, most);
     if (!document) return bad("the request is " + document.error().message);
     const Json* body = &document->root;
     if (!body->is_object()) return bad("the request must be an object");
@@ -308,12 +327,9 @@ InferAnswer infer_answer(const Description& description, const InferRequest& req
 std::size_t request_limit(const Description& description) {
     std::size_t total = kEnvelope;
     for (const auto& spec : description.inputs) {
-        auto shape = spec.shape;
-        if (spec.has_batch()) shape[0] = kMaxBatch;
-        const auto count = element_count(shape).value_or(kMaxRequest);
         const auto each = spec.dtype == DType::kText ? kBytesPerText : kBytesPerElement;
         // No sum overflows where sizes have 32 bits.
-        total += std::min(count, kMaxRequest / each) * each;
+        total += std::min(elements_of(spec), kMaxRequest / each) * each;
         total = std::min(total, kMaxRequest);
     }
     return total;

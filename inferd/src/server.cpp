@@ -3,9 +3,11 @@
 #include <event2/listener.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <optional>
@@ -25,6 +27,7 @@ namespace {
 constexpr int kMaxHeaders = 16 << 10;
 constexpr std::size_t kMargin = 256 << 10;
 constexpr std::size_t kMaxHeld = 16 << 20;  // of unfinished requests, besides the largest one
+constexpr rlim_t kOtherFiles = 64;          // besides connections
 
 struct Loaded {
     Config config;
@@ -44,6 +47,24 @@ Result<Loaded> load_anew(const std::string& path) {
         }
     }
     return Loaded{std::move(*config), std::move(*models)};
+}
+
+// How many connections may be open: as many as are wanted, if the process may have as many files.
+// Without one for the next connection the loop would turn, and complain, without end.
+std::size_t connections_for(std::size_t wanted) {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return wanted;
+    const rlim_t needed = wanted + kOtherFiles;
+    if (files.rlim_cur < needed) {
+        const rlimit more{std::min(needed, files.rlim_max), files.rlim_max};
+        if (::setrlimit(RLIMIT_NOFILE, &more) == 0) files = more;
+    }
+    if (files.rlim_cur >= needed) return wanted;
+    const auto fewer =
+        static_cast<std::size_t>(std::max<rlim_t>(files.rlim_cur, kOtherFiles + 1) - kOtherFiles);
+    log_line("warning", "fewer connections than configured, by the limit of open files",
+             {{"connections", fewer}});
+    return fewer;
 }
 
 void log_models(const Models& models) {
@@ -67,7 +88,7 @@ class Server {
         : options_(options),
           base_(make_loop()),
           http_(evhttp_new(base_.get())),
-          connections_(base_.get(), http_.get(), {config.connections}),
+          connections_(base_.get(), http_.get(), {connections_for(config.connections)}),
           service_(config, std::move(models), base_.get(), connections_) {}
 
     ~Server() {
@@ -94,6 +115,8 @@ class Server {
             return Error{"", "cannot listen on " + address + ": " +
                                  evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR())};
         }
+        for (const int signal : {SIGTERM, SIGINT}) add_signal(signal, on_stop);
+        add_signal(SIGHUP, on_hangup);
         connections_.guard(evhttp_bound_socket_get_listener(socket_));
         // Accepted connections inherit it; without it an answer could wait for an acknowledgement.
         const int on = 1;
@@ -108,8 +131,6 @@ class Server {
     }
 
     void run() {
-        for (const int signal : {SIGTERM, SIGINT}) add_signal(signal, on_stop);
-        add_signal(SIGHUP, on_hangup);
         reloaded_.reset(
             event_new(base_.get(), done_.get(), EV_READ | EV_PERSIST, on_reloaded, this));
         event_add(reloaded_.get(), nullptr);

@@ -16,6 +16,9 @@ namespace {
 
 constexpr const char* kBinaryHeader = "Inference-Header-Content-Length";
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+// Most bytes of answers that have still to leave, unless one alone has more.
+constexpr std::size_t kMaxUnsent = 64 << 20;
+constexpr std::size_t kSmallAnswer = 64 << 10;  // as many as there are connections do not matter
 
 std::size_t threads_for(const Models& models) {
     return std::clamp<std::size_t>(models.all().size(), 1, usable_cores());
@@ -53,7 +56,10 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
       woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
       worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
     event_add(woken_.get(), nullptr);
-    connections_.each_beat([this] { worker_.expire(Clock::now()); });
+    connections_.each_beat([this] {
+        worker_.expire(Clock::now());
+        end_if_idle();
+    });
 }
 
 void Service::handle(evhttp_request* request) {
@@ -77,6 +83,7 @@ void Service::handle(evhttp_request* request) {
 void Service::replace(std::shared_ptr<Models> models, const std::string& token) {
     models_ = std::move(models);
     metrics_.keep_drift_of(*models_);
+    worker_.use(threads_for(*models_));
     token_ = token;
     metrics_.reload(true);
 }
@@ -90,7 +97,10 @@ bool Service::authorized(evhttp_request* request) const {
     if (token_.empty()) return true;
     constexpr std::string_view kScheme = "Bearer ";
     const auto given = header_of(request, "Authorization");
-    return given.starts_with(kScheme) && same_secret(given.substr(kScheme.size()), token_);
+    // The name of a scheme is not one of upper or lower case (RFC 9110, 11.1).
+    return given.size() >= kScheme.size() &&
+           evutil_ascii_strncasecmp(given.data(), kScheme.data(), kScheme.size()) == 0 &&
+           same_secret(given.substr(kScheme.size()), token_);
 }
 
 void Service::handle_model(evhttp_request* request, std::string_view rest) {
@@ -157,6 +167,8 @@ void Service::infer(evhttp_request* request, Model& model) {
     if (!json_size) return refuse(request, model, 400, json_size.error().message);
     const auto* bytes = reinterpret_cast<const char*>(evbuffer_pullup(input, -1));
     auto parsed = parse_infer({bytes == nullptr ? "" : bytes, size}, description, *json_size);
+    // While the request waits, nothing but its tensors is kept, which the queue counts.
+    evbuffer_drain(input, size);
     if (!parsed) return refuse(request, model, 400, parsed.error().message);
     submit(request, model, std::move(*parsed));
 }
@@ -171,7 +183,8 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
     const auto rows = rows_of(model.bundle.description.inputs, job.request.inputs);
     // A session is for one thread at a time.
     if (model.pace.quick(rows) && worker_.idle(&model)) {
-        const auto done = run_job(job);
+        auto done = run_job(job);
+        fit(request, done);
         answer(request, done);
         return record(done);
     }
@@ -184,19 +197,30 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_close, this);
 }
 
+void Service::fit(evhttp_request* request, Answer& answer) {
+    const auto size = answer.answer.body.size();
+    if (size <= kSmallAnswer) return;
+    const auto unsent = connections_.unsent();
+    if (unsent == 0 || unsent + size <= kMaxUnsent) return;
+    add_header(request, "Retry-After", "1");
+    answer.status = 503;
+    answer.answer = {dump({{"error", "too many answers wait for their clients"}})};
+}
+
 void Service::on_wake(evutil_socket_t, short, void* context) {
     static_cast<Service*>(context)->answer_all();
 }
 
 void Service::answer_all() {
     wake_.clear();
-    for (const auto& each : worker_.collect()) {
+    for (auto& each : worker_.collect()) {
         const auto found = waiting_.find(each.id);
         if (found != waiting_.end()) {  // else the client left
             evhttp_request* request = found->second;
             waiting_.erase(found);
             evhttp_connection_set_closecb(evhttp_request_get_connection(request), nullptr, nullptr);
             connections_.end(request);
+            fit(request, each);
             answer(request, each);
         }
         record(each);
@@ -238,8 +262,9 @@ void Service::on_close(evhttp_connection* connection, void* context) {
 }
 
 void Service::end_if_idle() {
-    if (!stopping_ || !waiting_.empty()) return;
-    // Time for the last answers to leave.
+    if (!stopping_ || ended_ || !waiting_.empty() || connections_.unsent() > 0) return;
+    ended_ = true;
+    // Time for who has just begun to ask, to hear that it is too late.
     const timeval soon{0, 100000};
     event_base_loopexit(base_, &soon);
 }

@@ -40,9 +40,12 @@ class Service {
     // Counts and answers an infer request that the model does not see.
     void refuse(evhttp_request* request, const Model& model, int status,
                 const std::string& message);
+    // Whether the answer can be kept until its client takes it; else it is another now.
+    void fit(evhttp_request* request, Answer& answer);
     void answer_all();
     void record(const Answer& answer);
     void answer(evhttp_request* request, const Answer& answer);
+    // Ends the loop once it stops and all answers have left.
     void end_if_idle();
     static void on_wake(evutil_socket_t, short, void* context);
     static void on_close(evhttp_connection* connection, void* context);
@@ -58,6 +61,7 @@ class Service {
     std::map<std::uint64_t, evhttp_request*> waiting_;
     std::uint64_t last_id_ = 0;
     bool stopping_ = false;
+    bool ended_ = false;
     Worker worker_;  // ends first: it wakes the others
 };
 

@@ -7,7 +7,7 @@ namespace inferd {
 namespace {
 
 std::size_t bytes_of(const Job& job) {
-    std::size_t bytes = 0;
+    std::size_t bytes = job.request.id.size();
     for (const auto& tensor : job.request.inputs) bytes += tensor.data.size();
     return bytes;
 }
@@ -45,7 +45,7 @@ Answer run_job(Job& job) {
 
 Worker::Worker(std::size_t capacity, std::size_t threads, std::function<void()> wake)
     : capacity_(capacity), wake_(std::move(wake)) {
-    for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+    use(threads);
 }
 
 Worker::~Worker() {
@@ -55,6 +55,10 @@ Worker::~Worker() {
     }
     changed_.notify_all();
     for (auto& thread : threads_) thread.join();
+}
+
+void Worker::use(std::size_t threads) {
+    while (threads_.size() < threads) threads_.emplace_back([this] { run(); });
 }
 
 bool Worker::submit(Job job) {

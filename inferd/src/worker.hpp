@@ -46,7 +46,7 @@ Answer run_job(Job& job);
 
 class Worker {
   public:
-    // Most bytes of tensors that may wait, unless one request alone has more.
+    // Most bytes of tensors and ids that may wait, unless one request alone has more.
     static constexpr std::size_t kMaxBytes = 64 << 20;
 
     // `wake` is called when there is an answer to collect, from any thread.
@@ -58,6 +58,8 @@ class Worker {
 
     // False when the queue is full, by the number of its jobs or by their bytes.
     bool submit(Job job);
+    // Has so many threads from now on, or more.
+    void use(std::size_t threads);
     // Forgets a job that has not begun.
     void cancel(std::uint64_t id);
     // Answers all whose deadline has passed.

@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "http.hpp"
@@ -60,6 +62,21 @@ class Client {
             if (got <= 0) return text_;
             text_.append(part, static_cast<std::size_t>(got));
         }
+    }
+
+    // The beginning of what has come and is not heard yet.
+    std::string peek() const {
+        char part[64];
+        const auto got = ::recv(socket_, part, sizeof part, MSG_DONTWAIT | MSG_PEEK);
+        return {part, static_cast<std::size_t>(got < 0 ? 0 : got)};
+    }
+
+    // How many of so many bytes have come, which are not kept; nothing once it is closed.
+    std::optional<std::size_t> take(std::size_t size) const {
+        std::string part(size, 0);
+        const auto got = ::recv(socket_, part.data(), part.size(), MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN)) return std::nullopt;
+        return got < 0 ? 0 : static_cast<std::size_t>(got);
     }
 
     bool closed() {

@@ -98,6 +98,19 @@ TEST_CASE("who sent most is refused when unfinished requests hold too many bytes
     CHECK(setup.until([&] { return setup.connections.size() == 0; }));
 }
 
+TEST_CASE("who is refused while its last answer leaves gets nothing else in it") {
+    Setup setup({8, 100000, milliseconds(5000), milliseconds(200)});
+    setup.body = std::string(32 << 20, 'x');
+    Client client(setup.port);
+    client.say(kRequest);
+    CHECK(setup.until([&] { return setup.connections.unsent() > 0; }));
+    const std::string next = std::string("POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n");
+    client.say(next + std::string(200000, 'y'));
+    CHECK(setup.until([&] { return client.closed(); }));
+    CHECK(client.heard().size() < setup.body.size());
+    CHECK(client.heard().find("503") == std::string::npos);
+}
+
 TEST_CASE("who does not complete a request is closed") {
     Setup setup({8, 1 << 20, milliseconds(200), milliseconds(50)});
     Client silent(setup.port);
@@ -134,6 +147,29 @@ TEST_CASE("who takes nothing of its answer is closed") {
     CHECK(setup.until([&] { return setup.connections.size() == 1; }));
     CHECK(setup.until([&] { return setup.connections.size() == 0; }));
     CHECK(client.heard().size() < setup.body.size());
+}
+
+TEST_CASE("who takes its answer steadily gets all of it, and who takes it too slowly does not") {
+    std::signal(SIGPIPE, SIG_IGN);  // as the server does
+    for (const bool steady : {true, false}) {
+        CAPTURE(steady);
+        Setup setup({8, 1 << 20, milliseconds(1000), milliseconds(50), milliseconds(5000),
+                     steady ? std::size_t{1} << 20 : std::size_t{1} << 30});
+        setup.body = std::string(48 << 20, 'x');
+        Client client(setup.port);
+        client.say(kRequest);
+        auto next = std::chrono::steady_clock::now();
+        std::size_t taken = 0;
+        CHECK(setup.until([&] {
+            // A MiB each 50 ms, while the system may hold ten of them.
+            if (std::chrono::steady_clock::now() < next) return false;
+            next = std::chrono::steady_clock::now() + milliseconds(50);
+            const auto got = client.take(1 << 20);
+            taken += got.value_or(0);
+            return !got || taken > setup.body.size();
+        }));
+        CHECK((taken > setup.body.size()) == steady);
+    }
 }
 
 TEST_CASE("who waits for the server is not closed") {

@@ -44,6 +44,10 @@ TEST_CASE("each value has its bounds, and its own words when it breaks them") {
     CHECK(after("/version", 1) == "schema: version: must be text");
     CHECK(after("/task", "magic") == "schema: task: is none of the allowed values");
     CHECK(after("/inputs/0/dtype", "float8") == "schema: inputs.dtype: is no dtype");
+    CHECK(after("/inputs/0/shape", Json{0x7fffffffU, 3U}) == "good");
+    for (const auto size : {std::uint64_t{0x80000000U}, ~std::uint64_t{0}, ~std::uint64_t{0} - 1}) {
+        CHECK(after("/inputs/0/shape", Json{size, 3U}) == "schema: inputs.shape: is not allowed");
+    }
     CHECK(after("/inputs/0/name", "") == "schema: inputs: needs a name");
     CHECK(after("/checks/0/samples", 0U) == "schema: checks.samples: must be at least 1");
     CHECK(after("/checks/0/rtol", -1) ==

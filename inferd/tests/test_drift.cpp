@@ -122,7 +122,21 @@ TEST_CASE("what cannot be divided among the samples is not measured") {
                       {tensor<float>(DType::kF32, {1, 3}, {9, 9, 9})});
     }
     CHECK(drift.samples() == 600);
-    CHECK(drift.indices()[0] == doctest::Approx(0));
+    REQUIRE(drift.indices().size() == 1);
+    CHECK(std::isnan(drift.indices()[0]));
+    const auto ask = [&](int times) {
+        for (int i = 0; i < times; ++i) {
+            drift.observe(kInputs, {tensor<float>(DType::kF32, {1, 2}, {0, 0})},
+                          {tensor<float>(DType::kF32, {1, 3}, {9, 9, 9})});
+        }
+    };
+    ask(Drift::kLeast - 1);
+    CHECK(std::isnan(drift.indices()[0]));
+    ask(1);
+    CHECK(drift.indices()[0] ==
+          doctest::Approx(stability_index({100, 100, 100}, {0, 0, Drift::kLeast})));
+    ask(Drift::kWindow);
+    CHECK(std::isfinite(drift.indices()[0]));
 }
 
 TEST_CASE("text has no histogram, and nobody else's tensors have") {

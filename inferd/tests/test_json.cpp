@@ -83,6 +83,36 @@ TEST_CASE("depth and doubled keys count in tensor data too") {
     CHECK(problem_of(R"([1], "data": [2])") == "the key \"data\" is doubled");
 }
 
+TEST_CASE("a document has no more values than there may be, in its lists and besides them") {
+    const std::string too_many = "too long: it has more values than there may be";
+    const auto problem_of = [](const std::string& text) {
+        const auto document = parse_document(text, 8, 3);
+        return document ? "" : document.error().message;
+    };
+    const auto data = [](const std::string& values) {
+        return R"({"inputs": [{"data": )" + values + "}]}";
+    };
+    for (const auto* three : {"[1, 2, 3]", "[1, [2], [3]]", R"(["a", true, 0.5])",
+                              R"([{"a": [1, 2, 3, 4]}, null, 1e400000])", "[[], [], [], []]"}) {
+        CAPTURE(three);
+        CHECK(problem_of(data(three)) != too_many);
+    }
+    for (const auto* four :
+         {"[1, 2, 3, 4]", "[1, [2], [3, 4]]", "[1, 2, 3, [4]]", R"(["a", "b", "c", "d"])",
+          "[true, null, 0.5, {}]", R"([1], "b": 0}, {"data": [2, 3, 4])"}) {
+        CAPTURE(four);
+        CHECK(problem_of(data(four)) == too_many);
+    }
+    for (const auto* others : {"[],", "{},", "0,", "\"\",", "null,"}) {
+        CAPTURE(others);
+        std::string text;
+        for (int i = 0; i < 70000; ++i) text += others;
+        CHECK(problem_of("[" + text + "1]") == too_many);
+        CHECK(problem_of(data("[{\"a\": [" + text + "1]}]")) == too_many);
+        CHECK(parse_json("[" + text + "1]"));
+    }
+}
+
 TEST_CASE("text that is not UTF-8 can still be printed") {
     CHECK(dump(Json("a\xff")) == "\"a\xef\xbf\xbd\"");
 }

@@ -19,14 +19,14 @@ struct Taken {
 
 Taken take(const std::string& text) {
     Values values;
-    const auto size = take_numbers(text, values);
+    const auto size = take_numbers(text, values, 1000);
     return {values.items.size(), text.substr(size)};
 }
 
 Values::Value one(const std::string& number) {
     Values values;
     CAPTURE(number);
-    REQUIRE(take_numbers(number + "]", values) == number.size());
+    REQUIRE(take_numbers(number + "]", values, 1000) == number.size());
     REQUIRE(values.items.size() == 1);
     return values.items[0];
 }
@@ -44,6 +44,15 @@ TEST_CASE("numbers are taken up to the bracket, and up to what is none") {
     check("1, true, 2]", 1, " true, 2]");
     check("[1, 2]]", 0, "[1, 2]]");
     check("1, \"a\"]", 1, " \"a\"]");
+}
+
+TEST_CASE("no more numbers are taken than there may be") {
+    Values values;
+    CHECK(take_numbers("1, 2, 3]", values, 2) == 5);
+    CHECK(take_numbers("1, 2]", values, 2) == 4);
+    CHECK(take_numbers("1, 2, ]", values, 2) == 3);
+    CHECK(take_numbers("1]", values, 0) == 0);
+    CHECK(values.items.size() == 5);
 }
 
 TEST_CASE("what is wrong is left, with the number before it if that is part of it") {

@@ -35,6 +35,24 @@ TEST_CASE("flat and nested data are the same") {
     CHECK(element(DType::kF32, flat->inputs[0].data.data(), 3) == 4.5);
 }
 
+TEST_CASE("a large request has no more values than 64 rows need") {
+    Description description = describe();
+    description.inputs[0].shape = {-1, 20000};
+    const auto problem_with = [&](std::size_t rows, const std::string& each) {
+        std::string data = "[";
+        for (std::size_t i = 0; i < rows * 20000; ++i) data += each;
+        data.back() = ']';
+        const auto parsed = parse_infer(
+            request("FP32", "[" + std::to_string(rows) + ", 20000]", data), description);
+        return parsed ? "" : parsed.error().message;
+    };
+    const std::string too_many = "the request is too long: it has more values than there may be";
+    CHECK(problem_with(64, "1,").empty());
+    CHECK(problem_with(65, "1,") == too_many);
+    CHECK(problem_with(65, "\"\",") == too_many);
+    CHECK(problem_with(65, "{},") == too_many);
+}
+
 TEST_CASE("the ends of every integer type") {
     struct Case {
         DType type;

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "fixtures.hpp"
 #include "loop.hpp"
 #include "service.hpp"
 
@@ -15,12 +16,14 @@ class Timed final : public Session {
         thread = std::this_thread::get_id();
         std::this_thread::sleep_for(takes);
         if (fails) return Error{"", "the model broke"};
+        if (grows > 0) return std::vector{tensor(DType::kF32, {1}, std::vector<float>(grows))};
         return inputs;
     }
     std::string provider() const override { return "Timed"; }
 
     std::chrono::milliseconds takes{0};
     bool fails = false;
+    std::size_t grows = 0;  // elements of its answer instead
     std::thread::id thread;
 };
 
@@ -115,7 +118,11 @@ TEST_CASE("all but health needs the token, and a reload can change it") {
         CHECK(setup.ask(path).starts_with("401 "));
         CHECK_FALSE(setup.ask(path, right).starts_with("401 "));
     }
-    CHECK(setup.ask("GET /v2", "Authorization: Bearer 0123456789abcdeF\r\n").starts_with("401 "));
+    CHECK(setup.ask("GET /v2", "Authorization: bearer 0123456789abcdef\r\n").starts_with("200 "));
+    for (const std::string wrong :
+         {"Bearer 0123456789abcdeF", "Bearer", "Bearer ", "Basic 0123456789abcdef"}) {
+        CHECK(setup.ask("GET /v2", "Authorization: " + wrong + "\r\n").starts_with("401 "));
+    }
     setup.service.replace(std::make_shared<Models>(), "another token of it");
     CHECK(setup.ask("GET /v2", right).starts_with("401 "));
     CHECK(setup.ask("GET /v2", "Authorization: Bearer another token of it\r\n").starts_with("200"));
@@ -126,6 +133,98 @@ TEST_CASE("a server that stops takes nothing more, and its loop ends") {
     setup.service.stop();
     CHECK(setup.ask("GET /v2") == R"(503 {"error":"the server is stopping"})");
     CHECK(setup.service.idle());
+}
+
+TEST_CASE("a server that stops sends its last answers to their end") {
+    auto session = std::make_unique<Timed>();
+    auto& timed = *session;
+    timed.grows = 8 << 20;
+    Setup setup({}, serve_only(std::move(session)));
+    Client client(setup.port);
+    const std::string body =
+        R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}],)"
+        R"("parameters": {"binary_data_output": true}})";
+    client.say("POST /v2/models/timed/infer HTTP/1.1\r\nContent-Length: " +
+               std::to_string(body.size()) + "\r\n\r\n" + body);
+    REQUIRE(run_until(setup.base.get(), [&] { return setup.connections.unsent() > 0; }));
+    setup.service.stop();
+    // Whether the loop ends before so long; its clock is a coarse one.
+    const auto loop = [&](int milliseconds) {
+        const timeval most{0, 1000 * milliseconds};
+        const auto begin = Clock::now();
+        event_base_loopexit(setup.base.get(), &most);
+        event_base_loop(setup.base.get(), 0);
+        return Clock::now() - begin < std::chrono::milliseconds(milliseconds * 3 / 4);
+    };
+    CHECK_FALSE(loop(300));
+    std::size_t taken = 0;
+    const auto take_all = [&] {
+        while (const auto got = client.take(1 << 20)) {
+            taken += *got;
+            if (*got == 0) break;
+        }
+        return taken > (32 << 20);
+    };
+    bool ended = false;
+    for (int i = 0; i < 20 && !ended; ++i) {
+        take_all();
+        ended = loop(900);
+    }
+    CHECK(ended);
+    CHECK(run_until(setup.base.get(), take_all));
+}
+
+TEST_CASE("answers that nobody takes are bounded in all") {
+    auto session = std::make_unique<Timed>();
+    session->grows = 10 << 20;
+    Setup setup({}, serve_only(std::move(session)));
+    const std::string body =
+        R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}],)"
+        R"("parameters": {"binary_data_output": true}})";
+    std::vector<std::unique_ptr<Client>> clients;
+    std::size_t refused = 0;
+    for (int i = 0; i < 4; ++i) {
+        auto& client = *clients.emplace_back(std::make_unique<Client>(setup.port));
+        client.say("POST /v2/models/timed/infer HTTP/1.1\r\nContent-Length: " +
+                   std::to_string(body.size()) + "\r\n\r\n" + body);
+        const auto before = setup.connections.unsent();
+        CHECK(run_until(setup.base.get(), [&] {
+            return setup.connections.unsent() > before || client.peek().starts_with("HTTP/1.1 503");
+        }));
+        if (client.peek().starts_with("HTTP/1.1 503")) ++refused;
+    }
+    CHECK(refused > 0);
+    CHECK(refused < 4);
+    CHECK(setup.connections.unsent() <= (64 << 20));
+    clients.clear();
+    const auto metrics = setup.ask("GET /metrics");
+    CHECK(metrics.find("inferd_requests_total{model=\"timed\",code=\"503\"} " +
+                       std::to_string(refused)) != std::string::npos);
+}
+
+TEST_CASE("the metrics have the drift of what was measured, and of nothing else") {
+    for (const std::size_t grows : {0, 1}) {
+        CAPTURE(grows);
+        auto session = std::make_unique<Timed>();
+        session->grows = grows;
+        auto models = serve_only(std::move(session));
+        auto& bundle = models->all()[0]->bundle;
+        const auto drift = parse_drift(
+            R"({"format": 1, "samples": 9, "statistics": [{"side": "output", "tensor": "x",
+                "statistic": "mean", "bounds": [0.5], "counts": [9, 0]}]})",
+            bundle.description.inputs, bundle.description.outputs);
+        REQUIRE(drift);
+        bundle.drift = *drift;
+        const Setup setup({}, models);
+        std::string data = "[0";
+        for (std::size_t i = 1; i < Drift::kLeast; ++i) data += ",0";
+        CHECK(setup.infer(data + "]", Drift::kLeast).starts_with("200 "));
+        const auto metrics = setup.ask("GET /metrics");
+        CHECK(metrics.find("\ninferd_drift_samples{model=\"timed\"} 300\n") != std::string::npos);
+        for (const auto* name : {"\ninferd_drift_psi{", "\ninferd_drift_statistic_psi{"}) {
+            CHECK((metrics.find(name) != std::string::npos) == (grows == 0));
+        }
+    }
 }
 
 TEST_CASE("a quick model runs in the thread of the loop once it has been measured") {
@@ -172,6 +271,30 @@ TEST_CASE("a model that is slow, or becomes so, runs beside the loop") {
     timed.thread = {};
     CHECK(setup.infer("[1]", 1).starts_with("200 "));
     CHECK(timed.thread != here);
+}
+
+TEST_CASE("a request that waits keeps nothing of its text") {
+    auto session = std::make_unique<Timed>();
+    session->takes = std::chrono::milliseconds(100);
+    Setup setup({}, serve_only(std::move(session)));
+    struct Seen {
+        Service& service;
+        std::size_t before = 0;
+        std::size_t after = 0;
+    } seen{setup.service};
+    evhttp_set_gencb(
+        setup.http.get(),
+        [](evhttp_request* request, void* context) {
+            auto& found = *static_cast<Seen*>(context);
+            auto* input = evhttp_request_get_input_buffer(request);
+            found.before = evbuffer_get_length(input);
+            found.service.handle(request);
+            found.after = evbuffer_get_length(input);
+        },
+        &seen);
+    CHECK(setup.infer("[1" + std::string(20000, ' ') + "]", 1).starts_with("200 "));
+    CHECK(seen.before > 20000);
+    CHECK(seen.after == 0);
 }
 
 TEST_CASE("the largest body is at least what an empty server needs for its errors") {

@@ -70,8 +70,12 @@ TEST_CASE("no more bytes wait than there may be, but one request of any size may
     CHECK(worker.submit(job(4, Worker::kMaxBytes / 2)));
     CHECK(worker.submit(job(5, Worker::kMaxBytes / 2)));
     CHECK_FALSE(worker.submit(job(6, 1)));
+    auto named = job(7, 0);
+    CHECK(worker.submit(named));
+    named.request.id = "a";
+    CHECK_FALSE(worker.submit(named));
     setup.open.set_value();
-    while (setup.woken < 3) std::this_thread::yield();
+    while (setup.woken < 4) std::this_thread::yield();
 }
 
 TEST_CASE("the end of the worker waits for what is queued") {
@@ -99,6 +103,20 @@ TEST_CASE("a model is idle before its first job and after its last") {
     while (setup.woken < 1) std::this_thread::yield();
     CHECK(worker.idle(setup.model.get()));
     other.open.set_value();
+}
+
+TEST_CASE("more threads run more models at once") {
+    Setup setup;
+    Setup other;
+    Worker worker(8, 1, [&] { ++setup.woken; });
+    REQUIRE(worker.submit(setup.job(1)));
+    REQUIRE(worker.submit(other.job(2)));
+    while (worker.waiting() > 1) std::this_thread::yield();
+    worker.use(2);
+    other.open.set_value();
+    while (setup.woken < 1) std::this_thread::yield();
+    CHECK(worker.collect()[0].id == 2);
+    setup.open.set_value();
 }
 
 TEST_CASE("a job that is too late does not run") {

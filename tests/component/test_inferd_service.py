@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -185,6 +186,12 @@ def test_reloads_under_load_lose_no_request(inferd: Inferd) -> None:
         wait_for(lambda: metrics(server)['inferd_reloads_total{result="success"}'] >= 1)
 
 
+def heard_at_last(manager: socket.socket) -> bytes:
+    """The next that a service says besides that it lives."""
+    said = (manager.recv(4096) for _ in range(200))
+    return next(each for each in said if each != b"WATCHDOG=1")
+
+
 def test_systemd(inferd: Inferd) -> None:
     """Readiness, watchdog, reload, stop and a socket that is already open."""
     with (
@@ -212,8 +219,11 @@ def test_systemd(inferd: Inferd) -> None:
             url = f"http://{address[0]}:{address[1]}/v2/health/live"
             assert httpx.get(url).json() == {"live": True}
             process.send_signal(signal.SIGHUP)
-            said = {manager.recv(4096).split(b"\n")[0] for _ in range(6)}
-            assert {b"RELOADING=1", b"READY=1", b"WATCHDOG=1"} >= said
+            reloading = heard_at_last(manager)
+            assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=[0-9]+", reloading)
+            now = time.clock_gettime(time.CLOCK_MONOTONIC)
+            assert abs(int(reloading.rsplit(b"=")[-1]) / 1e6 - now) < 60
+            assert heard_at_last(manager) == b"READY=1"
             process.terminate()
             wait_for(lambda: manager.recv(4096) == b"STOPPING=1")
             assert process.wait(20) == 0
@@ -241,6 +251,23 @@ def test_no_more_connections_than_allowed(inferd: Inferd) -> None:
             sockets = [p for p in folder.iterdir() if "socket" in str(p.readlink())]
             assert len(sockets) <= 8 + 6
         wait_for(lambda: server.client.get("/v2/health/live").is_success)
+
+
+def test_no_more_connections_than_files(inferd: Inferd) -> None:
+    """What is beyond the limit waits to be accepted, and nothing turns or complains meanwhile."""
+    config = inferd.configure([FLOAT], connections=200)
+    script = inferd.folder / "limited"
+    script.write_text(f'#!/bin/sh\nulimit -n 80\nexec "{inferd.program}" "$@"\n')
+    script.chmod(0o755)
+    with Inferd(script, inferd.folder).serve(config) as server:
+        with connections(server, 100) as many:
+            many[0].sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert many[0].recv(4096).startswith(b"HTTP/1.1 200 ")
+        wait_for(lambda: server.client.get("/v2/health/live").is_success)
+        server.process.terminate()
+        output, errors = server.process.communicate(timeout=30)
+    assert "accept()" not in errors
+    assert '"connections":16' in output
 
 
 def test_a_client_that_sends_on_gets_the_answer(inferd: Inferd) -> None:
