@@ -156,3 +156,10 @@ def test_dependencies_that_lie_in_folders_are_taken_from_them() -> None:
     assert [name.partition("_")[0] for name in named] == ["onnxruntime-cut"]
     for name in named:
         assert "-DFETCHCONTENT_FULLY_DISCONNECTED=OFF " in texts[name], name
+
+
+def test_the_cut_runtime_says_nothing_of_the_folder_it_was_built_in() -> None:
+    """Its CMakeLists.txt puts all compiler flags into the library, which `buildpaths` refuses."""
+    recipe = "meta-imagebuilder/recipes-runtimes/onnxruntime/onnxruntime-cut_1.28.0.bb"
+    text = (shipped("layers") / recipe).read_text("utf-8")
+    assert "sed -i '/cmake cxx flags:/d' ${S}/cmake/CMakeLists.txt\n" in text

@@ -87,7 +87,9 @@ OECMAKE_TARGET_COMPILE = "onnxruntime"
 # applied to the dependency.
 # The CMake option alone reduces nothing: the script writes the sources that it then takes.
 # Its reduction of types needs the Python module of flatbuffers.
+# The library would name the compiler's flags, and with them folders of the build.
 do_configure:prepend() {
+    sed -i '/cmake cxx flags:/d' ${S}/cmake/CMakeLists.txt
     for folder in ${S}/deps/*; do
         name=$(basename $folder)
         grep -q "^$name;" ${S}/cmake/deps.txt || bbfatal "cmake/deps.txt has no $name"
@@ -109,3 +111,6 @@ FILES_SOLIBSDEV = ""
 FILES:${PN} += "${libdir}/libonnxruntime.so"
 RPROVIDES:${PN} = "onnxruntime"
 RCONFLICTS:${PN} = "onnxruntime-prebuilt"
+
+# Upstream's build strips a minimal library when it links it.
+INSANE_SKIP:${PN} = "already-stripped"
