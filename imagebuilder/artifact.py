@@ -27,13 +27,17 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class ImageModel:
-    """A model in the image: bundle name, version, digest (`sha256:...`), runtime and server."""
+    """A model in the image: bundle name, version, digest (`sha256:...`), runtime and server.
+
+    `backend` is what the server calls the runtime.
+    """
 
     name: str
     version: str
     digest: str
     runtime: str
     server: str = "inferd"
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

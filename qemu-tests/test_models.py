@@ -53,7 +53,7 @@ def test_the_provider_that_ran_is_the_one_asked_for(target, selftest, model, hos
     asked = next(m for m in config["models"] if m["bundle"].endswith(f"/{model.name}"))
     answer = api.request(target, "GET", f"/v2/models/{model.name}")
     parameters = json.loads(answer.body)["parameters"]
-    assert parameters["runtime"] == model.runtime
+    assert parameters["runtime"] == model.backend
     assert parameters["provider"] == selftest[model.name]["provider"]
     if asked["device"] == "cpu":
         assert set(parameters["provider"].split(",")) <= ON_CPU

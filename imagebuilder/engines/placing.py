@@ -96,7 +96,7 @@ def _describe(
         ssh=bool(build.manifest.image.authorized_keys),
         models=tuple(
             ImageModel(m.request.bundle, m.bundle.description.version, m.bundle.digest,
-                       m.runtime.name, m.runtime.server)
+                       m.runtime.name, m.runtime.server, m.runtime.backend)
             for m in build.models
         ),
         files=files,

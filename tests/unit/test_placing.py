@@ -1,5 +1,6 @@
 """What a build leaves in its output folder."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def test_new_results_replace_the_old_ones(tmp_path: Path, build: Build) -> None:
     assert (output / "bell-1.0.0-qemuarm64.img").read_text() == "release two"
     assert (output / "debug" / "bell-1.0.0-qemuarm64.img").read_text() == "debug two"
     assert [file.size for file in artifacts.files] == [len("release two")]
+
+
+def test_a_model_has_the_names_of_its_runtime_here_and_on_the_device(
+    tmp_path: Path, build: Build
+) -> None:
+    cut = make_catalog().runtime("onnxruntime-cut")
+    model = dataclasses.replace(build.models[0], runtime=cut, target=cut.targets["aarch64"])
+    made = collect(
+        dataclasses.replace(build, models=(model,)),
+        results(tmp_path / "1", "one"),
+        tmp_path / "out",
+    )
+    assert [(m.runtime, m.backend) for m in made.models] == [("onnxruntime-cut", "onnxruntime")]
 
 
 def test_a_result_that_is_there_is_not_touched(tmp_path: Path, build: Build) -> None:
