@@ -34,9 +34,9 @@ def run(name: str, task: str, variables: dict[str, str], **bb: object) -> None:
     scope["task"](data, SimpleNamespace(fatal=fatal, **bb))
 
 
-def message(*words: object, **bb: object) -> str:
+def message(name: str, task: str, variables: dict[str, str], **bb: object) -> str:
     with pytest.raises(Fatal) as caught:
-        run(*words, **bb)  # type: ignore[arg-type]
+        run(name, task, variables, **bb)
     return str(caught.value)
 
 
@@ -46,7 +46,8 @@ def root(tmp_path: Path) -> Path:
     for path, text in {
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\ninferd:x:901:901::/:/bin/false\n",
         "etc/shadow": "root:*:1::::::\ninferd:!:1::::::\n",
-        "etc/inittab": "::sysinit:/usr/libexec/imagebuilder/rc\n# ttyS0::respawn:/sbin/getty\n",
+        "etc/inittab": "::sysinit:/usr/libexec/imagebuilder/rc\n# ttyS0::respawn:/sbin/getty\n"
+        "::respawn:/usr/libexec/imagebuilder/service-0-auto-login\n",
     }.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)

@@ -41,7 +41,7 @@ python release_check() {
                 problems.append("/%s: %s has a password" % (path, name))
     for line in lines("etc/inittab"):
         command = line.rsplit(":", 1)[-1]
-        if re.search(r"(^|[\s/-])(getty|(su)?login|(ba|a)?sh)\b", command) and not line.startswith("#"):
+        if re.search(r"(^-?|[\s/])(getty|(su)?login|(ba|a)?sh)(\s|$)", command) and not line.startswith("#"):
             problems.append("/etc/inittab starts a shell: %s" % line)
     units = os.path.join(root, "etc/systemd/system")
     for folder, _, names in os.walk(units):
