@@ -8,6 +8,7 @@ SRC_URI = "\
     file://agent \
     file://imagebuilder-agent.service \
     file://inittab \
+    file://serial-getty.conf \
 "
 
 # Older series unpack into WORKDIR.
@@ -27,9 +28,11 @@ do_install() {
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -D -m 0644 ${S}/imagebuilder-agent.service \
             ${D}${systemd_system_unitdir}/imagebuilder-agent.service
+        install -D -m 0644 ${S}/serial-getty.conf \
+            ${D}${systemd_system_unitdir}/serial-getty@.service.d/imagebuilder.conf
     else
         install -D -m 0644 ${S}/inittab ${D}${datadir}/imagebuilder/inittab.d/90-agent
     fi
 }
 
-FILES:${PN} += "${datadir}/imagebuilder ${libexecdir}/imagebuilder"
+FILES:${PN} += "${datadir}/imagebuilder ${libexecdir}/imagebuilder ${systemd_system_unitdir}"
