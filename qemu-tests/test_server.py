@@ -26,7 +26,9 @@ def test_comes_back_after_a_kill(host, inferd):
     assert host.run(f"kill -9 {before}").rc == 0
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if host.run("pidof inferd").rc == 0 and host.file(device.READY_PATH).exists:
+        # The old one takes a moment to end, and its file with it.
+        after = host.run("pidof inferd").stdout.split()
+        if after not in ([], [before]) and host.file(device.READY_PATH).exists:
             break
         time.sleep(0.2)
     assert server_pid(host) != before
