@@ -40,12 +40,13 @@ SYSTEMD_SERVICE:${PN} = "inferd.service"
 INFERD_FILES = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
 do_install:append() {
-    install -D -m 0755 ${INFERD_FILES}/credential ${D}${libexecdir}/imagebuilder/credential
+    install -d ${D}${libexecdir}/imagebuilder
+    for script in credential explain serve; do
+        install -m 0755 ${INFERD_FILES}/$script ${D}${libexecdir}/imagebuilder/
+    done
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -D -m 0644 ${INFERD_FILES}/inferd.service ${D}${systemd_system_unitdir}/inferd.service
     else
-        install -D -m 0755 ${INFERD_FILES}/explain ${D}${libexecdir}/imagebuilder/explain
-        install -m 0755 ${INFERD_FILES}/serve ${D}${libexecdir}/imagebuilder/serve
         install -D -m 0644 ${INFERD_FILES}/inittab ${D}${datadir}/imagebuilder/inittab.d/50-inferd
     fi
 }
