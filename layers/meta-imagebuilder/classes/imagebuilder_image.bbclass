@@ -64,11 +64,12 @@ python imagebuilder_packages() {
 ROOTFS_POSTUNINSTALL_COMMAND += "imagebuilder_packages"
 
 # What every file of the root should be; check-files reads it when a server does not start.
+# Over an empty /etc/machine-id systemd mounts the identity.
 imagebuilder_digests() {
     install -d ${IMAGE_ROOTFS}${datadir}/imagebuilder
     cd ${IMAGE_ROOTFS}
     find . -type f ! -path './models/*' ! -path './data/*' ! -path './boot/*' \
-        ! -path '.${datadir}/imagebuilder/sha256sums' -printf '%P\0' | LC_ALL=C sort -z \
+        ! -path './etc/machine-id' ! -path '.${datadir}/imagebuilder/sha256sums' -printf '%P\0' | LC_ALL=C sort -z \
         | xargs -0 sha256sum >${WORKDIR}/sha256sums
     install -m 0644 ${WORKDIR}/sha256sums ${IMAGE_ROOTFS}${datadir}/imagebuilder/sha256sums
 }
