@@ -21,14 +21,15 @@ constexpr std::string_view kOverflow =
 // Whoever sends without end does not keep the others waiting.
 constexpr int kReadsPerBeat = 64;
 
-// The library takes its functions away from what it has closed.
-bool closed_by_library(bufferevent* connection) {
+// The library's side of a connection, which is what its functions are called with; null once it has
+// closed the connection, from which it then takes its functions away.
+evhttp_connection* library_side(bufferevent* connection) {
     bufferevent_data_cb read = nullptr;
     bufferevent_data_cb write = nullptr;
     bufferevent_event_cb event = nullptr;
     void* argument = nullptr;
     bufferevent_getcb(connection, &read, &write, &event, &argument);
-    return read == nullptr && write == nullptr && event == nullptr;
+    return static_cast<evhttp_connection*>(argument);
 }
 
 // Throws away what has come; false once the client has nothing more to send.
@@ -44,7 +45,7 @@ bool drain(int socket) {
 }  // namespace
 
 Connections::Connections(event_base* base, evhttp* http, ConnectionLimits limits)
-    : base_(base), limits_(limits), ticker_(base, kBeat, on_beat, this) {
+    : base_(base), http_(http), limits_(limits), ticker_(base, kBeat, on_beat, this) {
     overflow_.reset(event_new(base_, -1, 0, on_overflow, this));
     evhttp_set_bevcb(http, create, this);
 }
@@ -57,6 +58,15 @@ Connections::~Connections() {
 }
 
 void Connections::guard(evconnlistener* listener) { listener_ = listener; }
+
+void Connections::bodies_at_most(std::size_t bytes) {
+    const auto most = static_cast<ev_ssize_t>(bytes);
+    // Of those to come; each has a limit of its own, copied when it is accepted.
+    evhttp_set_max_body_size(http_, most);
+    for (const auto& [connection, state] : open_) {
+        if (auto* side = library_side(connection)) evhttp_connection_set_max_body_size(side, most);
+    }
+}
 
 bufferevent* Connections::create(event_base* base, void* context) {
     auto* self = static_cast<Connections*>(context);
@@ -141,7 +151,7 @@ std::size_t Connections::unsent() const {
 
 bool Connections::finished(bufferevent* connection, Open& state, Clock::time_point now) const {
     const int socket = bufferevent_getfd(connection);
-    if (!state.released && closed_by_library(connection)) {
+    if (!state.released && library_side(connection) == nullptr) {
         state.released = true;
         state.since = now;
     }

@@ -43,6 +43,9 @@ class Connections {
     // Most bytes of all unfinished requests together; whoever sent most of them is refused.
     void hold_at_most(std::size_t bytes) { limits_.bytes = bytes; }
 
+    // Most bytes of the body of one request, on open connections too; the library refuses more.
+    void bodies_at_most(std::size_t bytes);
+
     std::size_t size() const { return open_.size(); }
     // Bytes of answers that have still to leave.
     std::size_t unsent() const;
@@ -76,6 +79,7 @@ class Connections {
     bool silent(bufferevent* connection, Open& state, Clock::time_point now) const;
 
     event_base* base_;
+    evhttp* http_;
     ConnectionLimits limits_;
     evconnlistener* listener_ = nullptr;
     std::map<bufferevent*, Open> open_;

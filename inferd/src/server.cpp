@@ -178,7 +178,7 @@ class Server {
     // What is only a little too large is read, and refused with our own words.
     void limit_bodies(const Models& models) {
         const auto largest = body_limit(models) + kMargin;
-        evhttp_set_max_body_size(http_.get(), static_cast<ev_ssize_t>(largest));
+        connections_.bodies_at_most(largest);
         connections_.hold_at_most(kMaxHeld + largest);
     }
 

@@ -98,6 +98,32 @@ TEST_CASE("who sent most is refused when unfinished requests hold too many bytes
     CHECK(setup.until([&] { return setup.connections.size() == 0; }));
 }
 
+TEST_CASE("the largest body changes on open connections too") {
+    Setup setup({8, 1 << 20, milliseconds(5000), milliseconds(50)});
+    const auto post = [](std::size_t size) {
+        return "POST / HTTP/1.1\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" +
+               std::string(size, 'x');
+    };
+    setup.connections.bodies_at_most(100);
+    Client silent(setup.port);
+    Client used(setup.port);
+    used.say(post(100));
+    CHECK(setup.until([&] { return used.heard().starts_with("HTTP/1.1 200 "); }));
+    CHECK(setup.connections.size() == 2);
+    setup.connections.bodies_at_most(2000);
+    Client later(setup.port);
+    for (auto* client : {&silent, &used, &later}) {
+        const auto before = client->heard().size();
+        client->say(post(2000));
+        CHECK(setup.until([&] { return client->heard().size() > before; }));
+        CHECK(client->heard().substr(before).starts_with("HTTP/1.1 200 "));
+    }
+    setup.connections.bodies_at_most(100);
+    used.say(post(101));
+    CHECK(setup.until([&] { return used.closed(); }));
+    CHECK(used.heard().find("HTTP/1.1 413 ") != std::string::npos);
+}
+
 TEST_CASE("who is refused while its last answer leaves gets nothing else in it") {
     Setup setup({8, 100000, milliseconds(5000), milliseconds(200)});
     setup.body = std::string(32 << 20, 'x');

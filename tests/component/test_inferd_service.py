@@ -176,6 +176,21 @@ def damage_golden(folder: Path) -> None:
     (folder / "bundle.json").write_text(json.dumps(description))
 
 
+def test_a_reload_changes_what_open_connections_may_send(inferd: Inferd) -> None:
+    large = {"inputs": [{"name": "words", "datatype": "BYTES", "shape": [1, 2],
+                         "data": ["a" * 500_000, "b"]}]}  # fmt: skip
+    config = inferd.configure([FLOAT])
+    data = json.loads(config.read_text())
+    data["models"] = [{"bundle": str(FIXTURES / "good-text")}]
+    with inferd.serve(config) as server:
+        with httpx.Client(base_url=f"http://{server.address}", timeout=10) as client:
+            assert client.post(PATH, json=X).is_success
+            config.write_text(json.dumps(data))
+            reload(server, "success")
+            answer = client.post(PATH, json=large)
+        assert answer.status_code == 200, answer.text
+
+
 def test_reloads_under_load_lose_no_request(inferd: Inferd) -> None:
     with inferd.serve(inferd.configure([bundle_of(inferd, "1.0.0")])) as server:
         for turn in range(5):
