@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <thread>
@@ -141,9 +142,18 @@ class Server {
         notify("READY=1");
         event_base_dispatch(base_.get());
         if (!options_.ready_file.empty()) ::unlink(options_.ready_file.c_str());
+        if (reload_.joinable()) leave();
     }
 
   private:
+    // All that was owed is answered. A reload would serve nobody now, but may be in a runtime's
+    // library for minutes, where it cannot be broken off; and what ends a process in order
+    // (libraries that free what they have, too) would take its things from under it.
+    [[noreturn]] static void leave() {
+        log_line("info", "stopped before a reload had ended");
+        std::_Exit(EXIT_SUCCESS);
+    }
+
     static void on_request(evhttp_request* request, void* context) {
         static_cast<Service*>(context)->handle(request);
     }
@@ -154,6 +164,7 @@ class Server {
         auto* self = static_cast<Server*>(context);
         log_line("info", "stopping");
         notify("STOPPING=1");
+        self->stopping_ = true;
         if (self->socket_ != nullptr) {
             self->connections_.guard(nullptr);
             evhttp_del_accept_socket(self->http_.get(), self->socket_);
@@ -183,6 +194,7 @@ class Server {
     }
 
     void reload() {
+        if (stopping_) return;
         again_ = reload_.joinable();
         if (again_) return;
         const auto now =
@@ -198,6 +210,7 @@ class Server {
         done_.clear();
         reload_.join();
         const auto result = std::move(result_);
+        if (stopping_) return;
         if (*result) {
             auto& loaded = **result;
             limit_bodies(*loaded.models);
@@ -223,6 +236,7 @@ class Server {
     std::optional<Ticker> watchdog_;
     EventFd done_;
     Event reloaded_;
+    bool stopping_ = false;
     bool again_ = false;
     std::unique_ptr<Result<Loaded>> result_;  // of the thread, once it has raised `done_`
     std::thread reload_;
