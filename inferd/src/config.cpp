@@ -70,7 +70,7 @@ Result<ModelConfig> read_model(const Json& value) {
 
 // The first line of a file of its own, so that it can be a credential of the service's manager.
 Result<std::string> read_token(const std::string& path) {
-    const auto file = MappedFile::open(path);
+    const auto file = MappedFile::open(path, Links::kFollowed);
     if (!file) return file.error();
     const auto bytes = file->bytes();
     const std::string text(reinterpret_cast<const char*>(bytes.data()),
@@ -188,12 +188,10 @@ Result<Config> parse_config(std::string_view text) {
 }
 
 Result<Config> read_config(const std::string& path) {
-    const auto size = regular_file_size(path);
-    if (!size) return size.error();
-    if (*size > kMaxConfig) return Error{"", path + ": over 1 MiB"};
-    const auto file = MappedFile::open(path);
+    const auto file = MappedFile::open(path, Links::kFollowed);
     if (!file) return file.error();
     const auto bytes = file->bytes();
+    if (bytes.size() > kMaxConfig) return Error{"", path + ": over 1 MiB"};
     auto config = parse_config({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     if (!config) return Error{"", path + ": " + config.error().message};
     if (const char* listen = std::getenv("INFERD_LISTEN")) {

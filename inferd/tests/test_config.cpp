@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <tuple>
 
 #include "config.hpp"
 #include "fixtures.hpp"
@@ -95,6 +96,28 @@ TEST_CASE("addresses that are refused") {
         REQUIRE(problem);
         CHECK(problem->message ==
               "listen: " + std::string(text) + " is not ADDRESS:PORT with IPv4");
+    }
+}
+
+TEST_CASE("the file and the token's may be symbolic links, to regular files") {
+    const TemporaryFolder folder;
+    const auto path = [&](const char* name) { return (folder.path() / name).string(); };
+    std::ofstream(path("token")) << "a secret of this test";
+    std::filesystem::create_symlink("token", path("linked token"));
+    std::ofstream(path("inferd.json"))
+        << "{\"format\": 1, \"token_file\": \"" << path("linked token") << "\"}";
+    std::filesystem::create_symlink("inferd.json", path("once"));
+    std::filesystem::create_symlink("once", path("twice"));
+    const auto config = read_config(path("twice"));
+    REQUIRE(config);
+    CHECK(config->token == "a secret of this test");
+    for (const auto& [name, target, why] :
+         {std::tuple("folder", ".", "not a regular file"),
+          std::tuple("nothing", "gone", "No such file or directory"),
+          std::tuple("circle", "circle", "Too many levels of symbolic links"),
+          std::tuple("device", "/dev/zero", "not a regular file")}) {
+        std::filesystem::create_symlink(target, path(name));
+        CHECK(read_config(path(name)).error().message == path(name) + ": " + why);
     }
 }
 

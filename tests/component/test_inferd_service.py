@@ -16,7 +16,7 @@ import httpx
 import jsonschema
 import pytest
 import yaml
-from inferd_host import ENVIRONMENT, FIXTURES, ROOT, Inferd, Running
+from inferd_host import ENVIRONMENT, FIXTURES, ROOT, Inferd, Running, runtime_library
 
 pytestmark = pytest.mark.inferd
 
@@ -122,6 +122,34 @@ def test_a_token_that_is_none(inferd: Inferd, content: str) -> None:
     result = inferd.run("serve", "--config", config)
     assert result.returncode == 2
     assert result.stderr.endswith(f"{token}: a token has 16 to 4096 characters\n")
+
+
+def test_all_that_is_named_may_be_a_symbolic_link(inferd: Inferd) -> None:
+    """As in a ConfigMap of Kubernetes, where a reload finds another folder behind the same link."""
+    token = "a token behind links"
+    for name, bundle in (("..1", "good-float"), ("..2", "good-labels")):
+        (inferd.folder / name).mkdir()
+        (inferd.folder / name / "token").write_text(token + "\n")
+        (inferd.folder / name / "bundle").symlink_to(FIXTURES / bundle)
+        (inferd.folder / name / "runtime.so").symlink_to(runtime_library())
+    data = inferd.folder / "..data"
+    data.symlink_to("..1")
+    for name in ("token", "bundle", "runtime.so"):
+        (inferd.folder / name).symlink_to(f"..data/{name}")
+    config = inferd.configure(
+        [inferd.folder / "bundle"],
+        token_file=str(inferd.folder / "token"),
+        runtimes={"onnxruntime": str(inferd.folder / "runtime.so")},
+    )
+    config.rename(inferd.folder / "real.json")
+    config.symlink_to("real.json")
+    with inferd.serve(config) as server:
+        server.client.headers["Authorization"] = f"Bearer {token}"
+        before = server.client.get("/v2/models/fixture").json()
+        (inferd.folder / "..next").symlink_to("..2")
+        (inferd.folder / "..next").rename(data)
+        reload(server, "success")
+        assert server.client.get("/v2/models/fixture").json() != before
 
 
 def bundle_of(inferd: Inferd, version: str) -> Path:
