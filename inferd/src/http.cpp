@@ -12,8 +12,6 @@
 #include <array>
 #include <chrono>
 
-#include "json.hpp"
-
 namespace inferd {
 namespace {
 
@@ -150,10 +148,6 @@ std::string date_text(std::time_t seconds) {
     put(20, clock.minutes().count());
     put(23, clock.seconds().count());
     return text;
-}
-
-void send_error(evhttp_request* request, int status, const std::string& message) {
-    send(request, status, dump({{"error", message}}));
 }
 
 }  // namespace inferd

@@ -48,7 +48,5 @@ void send(evhttp_request* request, int status, const std::string& body,
           const char* type = "application/json");
 // As a header has it (RFC 9110, 5.6.7).
 std::string date_text(std::time_t seconds);
-// A JSON body with the reason.
-void send_error(evhttp_request* request, int status, const std::string& message);
 
 }  // namespace inferd

@@ -56,6 +56,7 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
       woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
       worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
     event_add(woken_.get(), nullptr);
+    connections_.each_refusal([this](int status) { metrics_.response(status); });
     connections_.each_beat([this] {
         worker_.expire(Clock::now());
         end_if_idle();
@@ -66,18 +67,18 @@ void Service::handle(evhttp_request* request) {
     connections_.end(request);
     const char* raw = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
     const std::string_view path = raw == nullptr ? "" : raw;
-    if (stopping_) return send_error(request, 503, "the server is stopping");
+    if (stopping_) return fail(request, 503, "the server is stopping");
     if (path == "/v2/health/live") return get(request, {{"live", true}});
     if (path == "/v2/health/ready") return get(request, {{"ready", true}});
     if (!authorized(request)) {
         add_header(request, "WWW-Authenticate", "Bearer");
-        return send_error(request, 401, "the bearer token is missing or wrong");
+        return fail(request, 401, "the bearer token is missing or wrong");
     }
     if (path == "/v2" || path == "/v2/") return get(request, server_metadata());
     if (path == "/metrics" && config_.metrics) return send_metrics(request);
     constexpr std::string_view kModels = "/v2/models/";
     if (path.starts_with(kModels)) return handle_model(request, path.substr(kModels.size()));
-    send_error(request, 404, "there is nothing at this path");
+    fail(request, 404, "there is nothing at this path");
 }
 
 void Service::replace(std::shared_ptr<Models> models, const std::string& token) {
@@ -108,50 +109,60 @@ void Service::handle_model(evhttp_request* request, std::string_view rest) {
     const std::string name(rest.substr(0, slash));
     std::string_view verb = slash == std::string_view::npos ? "" : rest.substr(slash);
     Model* model = models_->find(name);
-    if (model == nullptr) return send_error(request, 404, "there is no model " + name);
+    if (model == nullptr) return fail(request, 404, "there is no model " + name);
     constexpr std::string_view kVersions = "/versions/";
     if (verb.starts_with(kVersions)) {
         verb.remove_prefix(kVersions.size());
         const auto end = verb.find('/');
         if (verb.substr(0, end) != model->bundle.description.version) {
-            return send_error(request, 404, name + " has no such version");
+            return fail(request, 404, name + " has no such version");
         }
         verb = end == std::string_view::npos ? "" : verb.substr(end);
     }
     if (verb.empty()) return get(request, model_metadata(*model));
     if (verb == "/ready") return get(request, {{"name", name}, {"ready", true}});
     if (verb == "/infer") return infer(request, *model);
-    send_error(request, 404, "there is nothing at this path");
+    fail(request, 404, "there is nothing at this path");
 }
 
 void Service::get(evhttp_request* request, const Json& body) {
     const auto method = evhttp_request_get_command(request);
     if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD) {
-        return send(request, 200, dump(body));
+        return reply(request, 200, dump(body));
     }
     add_header(request, "Allow", "GET, HEAD");
-    send_error(request, 405, "use GET");
+    fail(request, 405, "use GET");
+}
+
+void Service::reply(evhttp_request* request, int status, const std::string& body,
+                    const char* type) {
+    metrics_.response(status);
+    connections_.answering([&] { send(request, status, body, type); });
+}
+
+void Service::fail(evhttp_request* request, int status, const std::string& message) {
+    reply(request, status, dump({{"error", message}}));
 }
 
 void Service::send_metrics(evhttp_request* request) {
     if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
         add_header(request, "Allow", "GET");
-        return send_error(request, 405, "use GET");
+        return fail(request, 405, "use GET");
     }
     const Gauges gauges{worker_.waiting(), connections_.size()};
-    send(request, 200, metrics_.render(*models_, gauges), kMetricsType);
+    reply(request, 200, metrics_.render(*models_, gauges), kMetricsType);
 }
 
 void Service::refuse(evhttp_request* request, const Model& model, int status,
                      const std::string& message) {
     metrics_.count(model.bundle.description.name, status);
-    send_error(request, status, message);
+    fail(request, status, message);
 }
 
 void Service::infer(evhttp_request* request, Model& model) {
     if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
         add_header(request, "Allow", "POST");
-        return send_error(request, 405, "use POST");
+        return fail(request, 405, "use POST");
     }
     const auto encoding = header_of(request, "Content-Encoding");
     if (!encoding.empty() && encoding != "identity") {
@@ -245,9 +256,9 @@ void Service::record(const Answer& answer) {
 }
 
 void Service::answer(evhttp_request* request, const Answer& answer) {
-    if (!answer.answer.json_size) return send(request, answer.status, answer.answer.body);
+    if (!answer.answer.json_size) return reply(request, answer.status, answer.answer.body);
     add_header(request, kBinaryHeader, std::to_string(*answer.answer.json_size));
-    send(request, answer.status, answer.answer.body, "application/octet-stream");
+    reply(request, answer.status, answer.answer.body, "application/octet-stream");
 }
 
 // The library frees the requests of a closed connection.

@@ -34,6 +34,10 @@ class Service {
     bool authorized(evhttp_request* request) const;
     void handle_model(evhttp_request* request, std::string_view rest);
     void get(evhttp_request* request, const Json& body);
+    // Counts and sends an answer; the request may be gone then.
+    void reply(evhttp_request* request, int status, const std::string& body,
+               const char* type = "application/json");
+    void fail(evhttp_request* request, int status, const std::string& message);
     void send_metrics(evhttp_request* request);
     void infer(evhttp_request* request, Model& model);
     void submit(evhttp_request* request, Model& model, InferRequest parsed);

@@ -31,6 +31,7 @@ TEST_CASE("requests by model and status; what never ran has no inference") {
     CHECK(text.find("inferd_requests_total{model=\"a\",code=\"504\"} 1\n") != std::string::npos);
     CHECK(text.find("inferd_queue_seconds_count{model=\"a\"} 1\n") != std::string::npos);
     CHECK(text.find("inferd_inference_seconds_count") == std::string::npos);
+    CHECK(text.find("inferd_http_responses_total{code=\"401\"} 0\n") != std::string::npos);
     CHECK(text.find("inferd_queue_length 3\n") != std::string::npos);
     CHECK(text.find("inferd_connections 4\n") != std::string::npos);
 }

@@ -34,6 +34,7 @@ tests:
       - {{series: 'up{{job="inferd",instance="d"}}', values: '1x5 0x20'}}
       - {{series: 'inferd_requests_total{{instance="d",model="m",code="200"}}', values: '0+90x30'}}
       - {{series: 'inferd_requests_total{{instance="d",model="m",code="500"}}', values: '0+10x30'}}
+      - {{series: 'inferd_http_responses_total{{instance="d",code="401"}}', values: '0x5 0+20x20'}}
       - {{series: 'inferd_reloads_total{{instance="d",result="failure"}}', values: '0x5 1x20'}}
       - {{series: 'inferd_drift_psi{{instance="d",model="m"}}', values: '0.09x5 0.5x20'}}
     alert_rule_test:
@@ -48,6 +49,12 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: warning, instance: d, model: m}}
             exp_annotations: {{summary: "m on d fails 10% of its requests"}}
+      - {{eval_time: 4m, alertname: InferdUnauthorized}}
+      - eval_time: 20m
+        alertname: InferdUnauthorized
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: d, code: "401"}}
+            exp_annotations: {{summary: "d is asked again and again without the right token"}}
       - {{eval_time: 4m, alertname: InferdReloadFailed}}
       - eval_time: 20m
         alertname: InferdReloadFailed

@@ -79,6 +79,8 @@ def test_metrics(inferd: Inferd) -> None:
         assert server.client.post("/metrics").status_code == 405
     assert found['inferd_requests_total{model="fixture",code="200"}'] == 3
     assert found['inferd_requests_total{model="fixture",code="400"}'] == 1
+    assert found['inferd_http_responses_total{code="200"}'] == 3
+    assert found['inferd_http_responses_total{code="400"}'] == 1
     for name in ("inferd_queue_seconds", "inferd_inference_seconds"):
         assert found[f'{name}_count{{model="fixture"}}'] == 3
         assert found[f'{name}_bucket{{model="fixture",le="+Inf"}}'] == 3
