@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 
 namespace inferd {
@@ -109,6 +110,31 @@ std::string_view header_of(evhttp_request* request, const char* name) {
 
 void add_header(evhttp_request* request, const char* name, const std::string& value) {
     evhttp_add_header(evhttp_request_get_output_headers(request), name, value.c_str());
+}
+
+std::optional<std::string> decode_path(std::string_view path) {
+    std::string decoded;
+    decoded.reserve(path.size());
+    while (!path.empty()) {
+        if (path[0] != '%') {
+            decoded += path[0];
+            path.remove_prefix(1);
+            continue;
+        }
+        const auto digits = path.substr(1, 2);
+        unsigned char byte = 0;
+        const auto [end, failed] = std::from_chars(digits.begin(), digits.end(), byte, 16);
+        if (digits.size() != 2 || failed != std::errc() || end != digits.end() || byte == 0) {
+            return std::nullopt;
+        }
+        if (byte == '/') {
+            decoded += path.substr(0, 3);
+        } else {
+            decoded += static_cast<char>(byte);
+        }
+        path.remove_prefix(3);
+    }
+    return decoded;
 }
 
 void send(evhttp_request* request, int status, const std::string& body, const char* type) {

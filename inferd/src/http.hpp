@@ -6,6 +6,7 @@
 
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,6 +44,10 @@ Base make_loop();
 // A header of the request, empty if it has none.
 std::string_view header_of(evhttp_request* request, const char* name);
 void add_header(evhttp_request* request, const char* name, const std::string& value);
+
+// A path without its percent-escapes, each undone once; nothing if one is malformed or stands for a
+// NUL. That of a slash stays as it is, so that it parts no segments.
+std::optional<std::string> decode_path(std::string_view path);
 
 void send(evhttp_request* request, int status, const std::string& body,
           const char* type = "application/json");

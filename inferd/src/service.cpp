@@ -66,8 +66,14 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
 void Service::handle(evhttp_request* request) {
     connections_.end(request);
     const char* raw = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
-    const std::string_view path = raw == nullptr ? "" : raw;
+    std::string_view path = raw == nullptr ? "" : raw;
     if (stopping_) return fail(request, 503, "the server is stopping");
+    std::optional<std::string> decoded;
+    if (path.find('%') != std::string_view::npos) {
+        decoded = decode_path(path);
+        if (!decoded) return fail(request, 400, "the path has a wrong percent-escape");
+        path = *decoded;
+    }
     if (path == "/v2/health/live") return get(request, {{"live", true}});
     if (path == "/v2/health/ready") return get(request, {{"ready", true}});
     if (!authorized(request)) {

@@ -100,6 +100,28 @@ TEST_CASE("paths of a server without models") {
     CHECK(setup.ask("HEAD /v2/health/live") == "200 ");
 }
 
+TEST_CASE("paths may be percent-encoded") {
+    const Setup setup({}, serve_only(std::make_unique<Timed>()));
+    const std::string model = setup.ask("GET /v2/models/timed");
+    CHECK(model.starts_with("200 "));
+    for (const auto* path : {"/v2/models/%74imed", "/v2/models/%74%69%6d%65%64",
+                             "/%76%32/models/time%64", "/v2/models/time%64?a=%zz"}) {
+        CAPTURE(path);
+        CHECK(setup.ask("GET " + std::string(path)) == model);
+    }
+    CHECK(setup.ask("GET /v2/health%2Flive").starts_with("404 "));
+    CHECK(setup.ask("GET /v2/models/timed%2fready") ==
+          R"(404 {"error":"there is no model timed%2fready"})");
+    // Once, and no more.
+    CHECK(setup.ask("GET /v2/models/%2574imed") == R"(404 {"error":"there is no model %74imed"})");
+    for (const auto* path : {"/v2/models/%", "/v2/models/timed%6", "/v2/models/%zz",
+                             "/v2/health/live%00", "/v2/models/%-1", "/%4%31"}) {
+        CAPTURE(path);
+        CHECK(setup.ask("GET " + std::string(path)) ==
+              R"(400 {"error":"the path has a wrong percent-escape"})");
+    }
+}
+
 TEST_CASE("metrics can be off") {
     Config config;
     config.metrics = false;

@@ -80,6 +80,12 @@ def an_unknown_path(rng: random.Random) -> bytes:
     return http(method="GET", path=f"/{text_of(rng)}/{text_of(rng)}")
 
 
+@kind(400)
+def a_wrong_escape_in_the_path(rng: random.Random) -> bytes:
+    escape = rng.choice(("%", "%4", "%zz", "%00", "%4" + text_of(rng, 1, 1) + "%g0", "%+1", "%%41"))
+    return http(method="GET", path=f"/v2/models/{text_of(rng)}{escape}")
+
+
 @kind(404)
 def an_unknown_model(rng: random.Random) -> bytes:
     return http(json.dumps(good()).encode(), path=f"/v2/models/{text_of(rng)}/infer")
