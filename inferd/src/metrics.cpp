@@ -117,6 +117,9 @@ void Metrics::write_counters(std::string& text) const {
     for (const auto& [result, count] : reloads_) {
         line(text, "inferd_reloads_total", label("result", result), std::to_string(count));
     }
+    // The counter does not tell whether a failure was mended since.
+    single(text, "inferd_reload_successful", "gauge",
+           "Whether the last reload succeeded; 0 while older models serve on.", reloaded_ ? 1 : 0);
 }
 
 void Metrics::observe(const Model& model, const std::vector<Tensor>& inputs,

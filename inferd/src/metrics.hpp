@@ -50,7 +50,10 @@ class Metrics {
                  const std::vector<Tensor>& outputs);
     // Forgets the histograms of bundles that are not served any more.
     void keep_drift_of(const Models& models);
-    void reload(bool good) { ++reloads_[good ? "success" : "failure"]; }
+    void reload(bool good) {
+        ++reloads_[good ? "success" : "failure"];
+        reloaded_ = good;
+    }
 
     std::string render(const Models& models, const Gauges& gauges) const;
 
@@ -73,6 +76,7 @@ class Metrics {
     std::map<std::string, OfModel> models_;
     std::map<std::string, Drift> drift_;  // by the bundle's digest
     std::map<std::string, std::uint64_t> reloads_ = {{"success", 0}, {"failure", 0}};
+    bool reloaded_ = true;  // the last time; what was loaded at the start is what was configured
     // Not the clock of the C++ library: compiled for 32-bit Arm that throws from 2038 on.
     std::time_t started_ = std::time(nullptr);
 };

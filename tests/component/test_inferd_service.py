@@ -187,6 +187,10 @@ def test_a_reload_and_one_that_is_rolled_back(inferd: Inferd) -> None:
         damage_golden(bundle_of(inferd, "4.0.0"))
         reload(server, "failure")
         assert server.client.get("/v2/models/fixture").json()["versions"] == ["2.0.0"]
+        assert metrics(server)["inferd_reload_successful"] == 0
+        bundle_of(inferd, "5.0.0")
+        reload(server, "success")
+        assert metrics(server)["inferd_reload_successful"] == 1
         server.process.terminate()
         output, _ = server.process.communicate(timeout=10)
     reasons = [json.loads(line).get("reason") for line in output.splitlines()]
