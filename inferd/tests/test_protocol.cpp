@@ -134,6 +134,33 @@ TEST_CASE("requests that are refused") {
           "outputs: there is no output \"q\"");
 }
 
+TEST_CASE("optional members that are null are as if they were not there") {
+    CHECK(problem(R"({"id": null, "parameters": null, "outputs": null, "inputs": [{"name": "x",)"
+                  R"( "datatype": "FP32", "shape": [1, 2], "parameters": null, "data": [1, 2]}]})")
+              .empty());
+    const auto rest =
+        R"(, "parameters": {"binary_data_output": true, "timeout": null, "sequence_id": null},)"
+        R"( "outputs": [{"name": "y", "parameters": null},)"
+        R"( {"name": "z", "parameters": {"binary_data": null, "classification": null}}])";
+    const auto parsed = parse_infer(request("FP32", "[1, 2]", "[1, 2]", rest), describe());
+    REQUIRE(parsed);
+    CHECK_FALSE(parsed->timeout);
+    CHECK(parsed->outputs == std::map<std::string, bool>{{"y", true}, {"z", true}});
+    const std::string json =
+        R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":null,"parameters":)"
+        R"({"binary_data_size":8,"shared_memory_region":null}}]})";
+    CHECK(parse_infer(json + std::string(8, 0), describe(), json.size()));
+    const auto sizeless =
+        request("FP32", "[1, 2]", R"([1, 2], "parameters": {"binary_data_size": null})");
+    CHECK(problem(sizeless).empty());
+    // What a request cannot be without is not there either.
+    CHECK(problem("{\"inputs\": null}") == "inputs must be a list");
+    CHECK(problem(request("FP32", "null", "[1, 2]")) == "x: shape is missing");
+    CHECK(problem(request("FP32", "[1, 2]", "null")) == "x: data must be a list");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, 2]", R"(, "id": null, "id": null)")) ==
+          "the request is the key \"id\" is doubled");
+}
+
 TEST_CASE("the answer has the id and only the outputs that were asked for") {
     const auto body =
         request("FP32", "[1, 2]", "[1, 2]", ", \"id\": \"7\", \"outputs\": [{\"name\": \"z\"}]");
