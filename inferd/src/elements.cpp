@@ -82,6 +82,17 @@ bool append_texts(std::vector<std::byte>& data, const Values& values, std::size_
     return true;
 }
 
+// Whether no element has all bits of its exponent set.
+template <typename Bits>
+bool all_finite(const std::vector<std::byte>& data, Bits exponent) {
+    for (std::size_t at = 0; at + sizeof(Bits) <= data.size(); at += sizeof(Bits)) {
+        Bits bits;
+        std::memcpy(&bits, data.data() + at, sizeof bits);
+        if ((bits & exponent) == exponent) return false;
+    }
+    return true;
+}
+
 Json number(const Tensor& tensor, std::size_t i) {
     const std::byte* at = tensor.data.data();
     if (tensor.dtype == DType::kBool) return element(tensor.dtype, at, i) != 0;
@@ -150,6 +161,23 @@ Json values(const Tensor& tensor) {
     items.reserve(count);
     for (std::size_t i = 0; i < count; ++i) items.push_back(number(tensor, i));
     return list;
+}
+
+bool json_has(const Tensor& tensor) {
+    switch (tensor.dtype) {
+        case DType::kF16:
+            return all_finite<std::uint16_t>(tensor.data, 0x7c00);
+        case DType::kF32:
+            return all_finite<std::uint32_t>(tensor.data, 0x7f800000);
+        case DType::kF64:
+            return all_finite<std::uint64_t>(tensor.data, 0x7ff0000000000000);
+        case DType::kText: {
+            const auto elements = split_text(tensor.data);
+            return elements && std::all_of(elements->begin(), elements->end(), is_utf8);
+        }
+        default:
+            return true;
+    }
 }
 
 bool holds(DType type, std::span<const std::byte> data, std::size_t count) {

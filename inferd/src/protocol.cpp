@@ -297,8 +297,8 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
     return request;
 }
 
-InferAnswer infer_answer(const Description& description, const InferRequest& request,
-                         const std::vector<Tensor>& outputs) {
+Result<InferAnswer> infer_answer(const Description& description, const InferRequest& request,
+                                 const std::vector<Tensor>& outputs) {
     InferAnswer result;
     auto& body = result.body;
     body.reserve(kUsual);
@@ -313,7 +313,12 @@ InferAnswer infer_answer(const Description& description, const InferRequest& req
         const auto asked = request.outputs.find(tensor.name);
         if (!request.outputs.empty() && asked == request.outputs.end()) continue;
         const bool bytes = request.outputs.empty() ? request.binary_outputs : asked->second;
-        if (bytes) binary.push_back(&tensor);
+        if (bytes) {
+            binary.push_back(&tensor);
+        } else if (!json_has(tensor)) {
+            return bad("output " + tensor.name +
+                       " has values that JSON cannot have; ask for it with binary_data");
+        }
         if (!std::exchange(first, false)) body += ',';
         append_output(body, tensor, bytes);
     }

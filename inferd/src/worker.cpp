@@ -33,9 +33,13 @@ Answer run_job(Job& job) {
                 job.model, waited, ended - begun};
     }
     auto reply = infer_answer(job.model->bundle.description, job.request, *outputs);
+    if (!reply) {
+        return {job.id,    400,    {dump({{"error", reply.error().message}})},
+                job.model, waited, ended - begun};
+    }
     return {job.id,
             200,
-            std::move(reply),
+            std::move(*reply),
             job.model,
             waited,
             ended - begun,

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "elements.hpp"
 #include "fixtures.hpp"
 
@@ -41,6 +44,29 @@ TEST_CASE("what a type cannot hold is refused") {
     CHECK(back_and_forth(DType::kF64, R"(["1"])") == "refused");
     CHECK(back_and_forth(DType::kF64, "[null]") == "refused");
     CHECK(back_and_forth(DType::kF64, R"([1, {"a": [2]}])") == "refused");
+}
+
+TEST_CASE("what JSON has, and what it does not") {
+    const float infinity = std::numeric_limits<float>::infinity();
+    CHECK(json_has(tensor<float>(DType::kF32, {3}, {0, -3.4e38F, 1e-45F})));
+    CHECK_FALSE(json_has(tensor<float>(DType::kF32, {2}, {0, infinity})));
+    CHECK_FALSE(json_has(tensor<float>(DType::kF32, {2}, {-infinity, 0})));
+    CHECK_FALSE(json_has(tensor<float>(DType::kF32, {1}, {std::nanf("")})));
+    CHECK(json_has(tensor<double>(DType::kF64, {2}, {1.7e308, -1e39})));
+    CHECK_FALSE(json_has(tensor<double>(DType::kF64, {1}, {-HUGE_VAL})));
+    CHECK_FALSE(json_has(tensor<double>(DType::kF64, {1}, {std::nan("")})));
+    // The largest, then both infinities, and no number at all.
+    CHECK(json_has(tensor<std::uint16_t>(DType::kF16, {2}, {0x7bff, 0xfbff})));
+    for (const std::uint16_t half : {0x7c00, 0xfc00, 0x7c01, 0xfe00}) {
+        CHECK_FALSE(json_has(tensor<std::uint16_t>(DType::kF16, {1}, {half})));
+    }
+    // The same bits are whole numbers like others.
+    CHECK(json_has(tensor<std::uint16_t>(DType::kU16, {1}, {0x7c00})));
+    Tensor text{"t", DType::kText, {2}, {}};
+    append_text(text.data, "é");
+    CHECK(json_has(text));
+    append_text(text.data, "\xe9");
+    CHECK_FALSE(json_has(text));
 }
 
 TEST_CASE("no more is taken than there is room for") {
