@@ -49,6 +49,11 @@ void add_header(evhttp_request* request, const char* name, const std::string& va
 // NUL. That of a slash stays as it is, so that it parts no segments.
 std::optional<std::string> decode_path(std::string_view path);
 
+// What is wrong with how the request tells where its body ends, nothing if all readers take it
+// alike. Else a proxy may have seen another request begin where the library does (request
+// smuggling; RFC 9112, 6.1 to 6.3): nothing that follows may be read.
+const char* framing_problem(const evhttp_request* request);
+
 void send(evhttp_request* request, int status, const std::string& body,
           const char* type = "application/json");
 // As a header has it (RFC 9110, 5.6.7).

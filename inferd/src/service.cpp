@@ -65,6 +65,10 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
 
 void Service::handle(evhttp_request* request) {
     connections_.end(request);
+    if (const char* problem = framing_problem(request)) {
+        add_header(request, "Connection", "close");
+        return fail(request, 400, problem);
+    }
     const char* raw = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
     std::string_view path = raw == nullptr ? "" : raw;
     if (stopping_) return fail(request, 503, "the server is stopping");
@@ -132,12 +136,15 @@ void Service::handle_model(evhttp_request* request, std::string_view rest) {
 }
 
 void Service::get(evhttp_request* request, const Json& body) {
+    if (reads(request)) reply(request, 200, dump(body));
+}
+
+bool Service::reads(evhttp_request* request) {
     const auto method = evhttp_request_get_command(request);
-    if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD) {
-        return reply(request, 200, dump(body));
-    }
+    if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD) return true;
     add_header(request, "Allow", "GET, HEAD");
     fail(request, 405, "use GET");
+    return false;
 }
 
 void Service::reply(evhttp_request* request, int status, const std::string& body,
@@ -151,10 +158,7 @@ void Service::fail(evhttp_request* request, int status, const std::string& messa
 }
 
 void Service::send_metrics(evhttp_request* request) {
-    if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
-        add_header(request, "Allow", "GET");
-        return fail(request, 405, "use GET");
-    }
+    if (!reads(request)) return;
     const Gauges gauges{worker_.waiting(), connections_.size()};
     reply(request, 200, metrics_.render(*models_, gauges), kMetricsType);
 }
@@ -171,7 +175,7 @@ void Service::infer(evhttp_request* request, Model& model) {
         return fail(request, 405, "use POST");
     }
     const auto encoding = header_of(request, "Content-Encoding");
-    if (!encoding.empty() && encoding != "identity") {
+    if (!encoding.empty() && evutil_ascii_strcasecmp(encoding.data(), "identity") != 0) {
         return refuse(request, model, 415, "compressed requests are not supported");
     }
     evbuffer* input = evhttp_request_get_input_buffer(request);

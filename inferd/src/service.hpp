@@ -34,6 +34,8 @@ class Service {
     bool authorized(evhttp_request* request) const;
     void handle_model(evhttp_request* request, std::string_view rest);
     void get(evhttp_request* request, const Json& body);
+    // Whether the method is one that reads; else the request is answered.
+    bool reads(evhttp_request* request);
     // Counts and sends an answer; the request may be gone then.
     void reply(evhttp_request* request, int status, const std::string& body,
                const char* type = "application/json");

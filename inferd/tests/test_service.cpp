@@ -98,6 +98,25 @@ TEST_CASE("paths of a server without models") {
     CHECK(setup.ask("DELETE /v2") == R"(405 {"error":"use GET"})");
     CHECK(setup.ask("GET /metrics").starts_with("200 # HELP inferd_requests_total"));
     CHECK(setup.ask("HEAD /v2/health/live") == "200 ");
+    CHECK(setup.ask("HEAD /metrics") == "200 ");
+    CHECK(setup.ask("POST /metrics") == R"(405 {"error":"use GET"})");
+}
+
+TEST_CASE("a body in the coding identity is one in none") {
+    Setup setup({}, serve_only(std::make_unique<Timed>()));
+    const std::string body =
+        R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]})";
+    const auto ask = [&](const std::string& coding) {
+        return setup.ask("POST /v2/models/timed/infer",
+                         "Content-Length: " + std::to_string(body.size()) +
+                             "\r\nContent-Encoding: " + coding + "\r\n",
+                         body);
+    };
+    CHECK(ask("identity").starts_with("200 "));
+    CHECK(ask("Identity").starts_with("200 "));
+    CHECK(ask("IDENTITY").starts_with("200 "));
+    CHECK(ask("identity, gzip").starts_with("415 "));
+    CHECK(ask("gzip").starts_with("415 "));
 }
 
 TEST_CASE("paths may be percent-encoded") {
