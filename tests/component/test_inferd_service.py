@@ -13,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import jsonschema
 import pytest
-import yaml
-from inferd_host import ENVIRONMENT, FIXTURES, ROOT, Inferd, Running, runtime_library
+from inferd_host import ENVIRONMENT, FIXTURES, Inferd, Running, runtime_library
 
 pytestmark = pytest.mark.inferd
 
@@ -356,27 +354,3 @@ def test_limits_that_are_none(inferd: Inferd, key: str, value: object, message: 
     config = inferd.configure([FLOAT], **{key: value})
     result = inferd.run("selftest", "--config", config)
     assert (result.returncode, result.stderr) == (2, f"inferd: {config}: {message}\n")
-
-
-def test_the_openapi_file_is_what_is_answered(inferd: Inferd) -> None:
-    document = yaml.safe_load((ROOT / "inferd" / "openapi.yaml").read_text())
-
-    def check(answer: httpx.Response, responses: dict) -> None:
-        response = responses[str(answer.status_code)]
-        if "$ref" in response:
-            response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
-        if (schema := response["content"].get("application/json", {}).get("schema")) is not None:
-            rooted = {**schema, "components": document["components"]}
-            jsonschema.Draft202012Validator(rooted).validate(answer.json())
-
-    with inferd.serve(inferd.configure([FLOAT])) as server:
-        for path, operations in document["paths"].items():
-            if "get" in operations:
-                for name in ("fixture", "other"):
-                    answer = server.client.get(path.format(name=name))
-                    check(answer, operations["get"]["responses"])
-        responses = document["paths"]["/v2/models/{name}/infer"]["post"]["responses"]
-        for body, status in ((X, 200), ({}, 400), ({"inputs": [" " * 200000]}, 413)):
-            answer = server.client.post(PATH, json=body)
-            assert answer.status_code == status
-            check(answer, responses)
