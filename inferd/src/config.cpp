@@ -187,6 +187,19 @@ Result<Config> parse_config(std::string_view text) {
     return config;
 }
 
+std::vector<std::string> keys_for_restart(const Config& before, const Config& after) {
+    std::vector<std::string> keys;
+    const auto add = [&](const char* key, bool same) {
+        if (!same) keys.emplace_back(key);
+    };
+    add("listen", before.address == after.address && before.port == after.port);
+    add("metrics", before.metrics == after.metrics);
+    add("queue", before.queue == after.queue);
+    add("connections", before.connections == after.connections);
+    add("deadline_ms", before.deadline == after.deadline);
+    return keys;
+}
+
 Result<Config> read_config(const std::string& path) {
     const auto file = MappedFile::open(path, Links::kFollowed);
     if (!file) return file.error();

@@ -44,6 +44,9 @@ Result<Config> parse_config(std::string_view text);
 // Reads the file, then lets INFERD_LISTEN override the address.
 Result<Config> read_config(const std::string& path);
 
+// The keys in which two configurations differ, of those that a reload does not change.
+std::vector<std::string> keys_for_restart(const Config& before, const Config& after);
+
 // ADDRESS:PORT with an IPv4 address.
 Status parse_listen(std::string_view text, Config& config);
 

@@ -87,6 +87,7 @@ class Server {
   public:
     Server(const Config& config, std::shared_ptr<Models> models, const ServeOptions& options)
         : options_(options),
+          config_(config),
           base_(make_loop()),
           http_(evhttp_new(base_.get())),
           connections_(base_.get(), http_.get(), {connections_for(config.connections)}),
@@ -216,6 +217,11 @@ class Server {
             limit_bodies(*loaded.models);
             log_models(*loaded.models);
             log_line("info", "reloaded");
+            const auto keys = keys_for_restart(config_, loaded.config);
+            if (!keys.empty()) {
+                log_line("warning", "changed keys that take effect with a restart only",
+                         {{"keys", keys}});
+            }
             service_.replace(std::move(loaded.models), loaded.config.token);
         } else {
             log_line("error", "not reloaded, the old models serve on",
@@ -227,6 +233,7 @@ class Server {
     }
 
     const ServeOptions options_;
+    const Config config_;  // that it began with
     Base base_;
     Http http_;
     Connections connections_;

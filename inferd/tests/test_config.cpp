@@ -139,5 +139,20 @@ TEST_CASE("the environment overrides the file") {
           "/no/such.json: No such file or directory");
 }
 
+TEST_CASE("what a reload does not change is named") {
+    const auto read = [](const std::string& rest) {
+        return *parse_config("{\"format\": 1, \"models\": []" + rest + "}");
+    };
+    const auto begun = read("");
+    using Keys = std::vector<std::string>;
+    CHECK(keys_for_restart(begun, begun).empty());
+    CHECK(keys_for_restart(begun, read(R"(, "queue": 64, "runtimes": {"a": "/a"})")).empty());
+    CHECK(keys_for_restart(begun, read(R"(, "listen": "127.0.0.1:81")")) == Keys{"listen"});
+    CHECK(keys_for_restart(begun, read(R"(, "listen": "0.0.0.0:8080")")) == Keys{"listen"});
+    CHECK(keys_for_restart(begun, read(R"(, "metrics": false, "queue": 1, "connections": 2,)"
+                                       R"( "deadline_ms": 3)")) ==
+          Keys{"metrics", "queue", "connections", "deadline_ms"});
+}
+
 }  // namespace
 }  // namespace inferd

@@ -223,6 +223,21 @@ def test_a_reload_changes_what_open_connections_may_send(inferd: Inferd) -> None
         assert answer.status_code == 200, answer.text
 
 
+def test_a_reload_names_what_it_does_not_change(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT])
+    with inferd.serve(config) as server:
+        reload(server, "success")
+        data = json.loads(config.read_text())
+        config.write_text(
+            json.dumps({**data, "queue": 7, "listen": "127.0.0.1:9", "metrics": False})
+        )
+        reload(server, "success")
+        server.process.terminate()
+        output, _ = server.process.communicate(timeout=10)
+    warnings = [json.loads(line) for line in output.splitlines() if "warning" in line]
+    assert [line.get("keys") for line in warnings] == [["listen", "metrics", "queue"]]
+
+
 def test_reloads_under_load_lose_no_request(inferd: Inferd) -> None:
     with inferd.serve(inferd.configure([bundle_of(inferd, "1.0.0")])) as server:
         for turn in range(5):
