@@ -48,7 +48,6 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
         "metrics": build.manifest.server.metrics,
         **dataclasses.asdict(build.manifest.server.limits),
-        "state": device.SERVER_STATE_PATH,
         **_token(build.manifest.server.token),
         "runtimes": dict(libraries),
         "models": [

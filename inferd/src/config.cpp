@@ -170,10 +170,9 @@ Status parse_listen(std::string_view text, Config& config) {
 Result<Config> parse_config(std::string_view text) {
     const auto json = parse_json(text, 8);
     if (!json) return json.error();
-    if (auto problem =
-            known_keys(*json, "configuration",
-                       {"format", "listen", "metrics", "state", "runtimes", "models", "queue",
-                        "connections", "deadline_ms", "token_file", "verify"})) {
+    if (auto problem = known_keys(*json, "configuration",
+                                  {"format", "listen", "metrics", "runtimes", "models", "queue",
+                                   "connections", "deadline_ms", "token_file", "verify"})) {
         return *problem;
     }
     if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};

@@ -20,7 +20,7 @@ std::string with_model(const std::string& rest) {
 
 TEST_CASE("the configuration of the device contract") {
     const auto config = parse_config(R"({
-        "format": 1, "listen": "0.0.0.0:81", "metrics": true, "state": "/data/inferd",
+        "format": 1, "listen": "0.0.0.0:81", "metrics": true,
         "runtimes": {"onnxruntime": "/usr/lib/libonnxruntime.so"},
         "models": [{"bundle": "/models/digits", "device": "npu", "fallback": "allow",
                     "threads": 2, "memory_limit": 8388608}]})");
@@ -52,6 +52,7 @@ TEST_CASE("configurations that are refused") {
     CHECK(problem("{}") == "format must be 1");
     CHECK(problem("{\"format\": 2}") == "format must be 1");
     CHECK(problem("{\"format\": 1, \"lisen\": 1}") == "configuration: unknown key lisen");
+    CHECK(problem("{\"format\": 1, \"state\": \"/data\"}") == "configuration: unknown key state");
     CHECK(problem("{\"format\": 1, \"listen\": 1}") == "listen must be text");
     CHECK(problem("{\"format\": 1, \"runtimes\": {\"a\": 1}}") == "runtimes.a must be a path");
     CHECK(problem("{\"format\": 1, \"models\": {}}") == "models must be a list");
