@@ -1,6 +1,7 @@
 #include "elements.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -161,6 +162,24 @@ Json values(const Tensor& tensor) {
     items.reserve(count);
     for (std::size_t i = 0; i < count; ++i) items.push_back(number(tensor, i));
     return list;
+}
+
+void append_json(std::string& text, const Tensor& tensor) {
+    if (tensor.dtype < DType::kF16 || tensor.dtype == DType::kText) {
+        text += dump(values(tensor));
+        return;
+    }
+    text += '[';
+    const std::size_t count = tensor.data.size() / info(tensor.dtype).size;
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i > 0) text += ',';
+        // With which the library writes a number too; a value of it for each would cost more.
+        std::array<char, 64> digits;
+        const char* end = nlohmann::detail::to_chars(digits.data(), digits.data() + digits.size(),
+                                                     element(tensor.dtype, tensor.data.data(), i));
+        text.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
+    }
+    text += ']';
 }
 
 bool json_has(const Tensor& tensor) {

@@ -240,7 +240,7 @@ void append_output(std::string& text, const Tensor& tensor, bool bytes) {
     text += '{';
     if (!bytes) {
         text += "\"data\":";
-        text += dump(values(tensor));
+        append_json(text, tensor);
         text += ',';
     }
     text.append("\"datatype\":\"").append(info(tensor.dtype).protocol);

@@ -69,6 +69,32 @@ TEST_CASE("what JSON has, and what it does not") {
     CHECK_FALSE(json_has(text));
 }
 
+TEST_CASE("numbers are written as the library writes them") {
+    const auto check = [](const Tensor& tensor) {
+        std::string text = "x";
+        append_json(text, tensor);
+        CHECK(text == "x" + dump(values(tensor)));
+    };
+    check(tensor<float>(DType::kF32, {0}, {}));
+    check(tensor<float>(DType::kF32, {1}, {-0.0F}));
+    check(tensor<double>(DType::kF64, {4}, {1e300, -5e-324, 0.1, 123456789012345680.0}));
+    check(tensor<std::int64_t>(DType::kI64, {2}, {-1, 9007199254740993}));
+    std::vector<float> floats;
+    std::vector<std::uint16_t> halves;
+    std::uint32_t bits = 1;
+    for (int i = 0; i < 5000; ++i) {
+        bits = bits * 1664525 + 1013904223;
+        float number;
+        std::memcpy(&number, &bits, sizeof number);
+        if (std::isfinite(number)) floats.push_back(number);
+        if ((bits >> 16 & 0x7c00) != 0x7c00) {
+            halves.push_back(static_cast<std::uint16_t>(bits >> 16));
+        }
+    }
+    check(tensor<float>(DType::kF32, {static_cast<std::int64_t>(floats.size())}, floats));
+    check(tensor<std::uint16_t>(DType::kF16, {static_cast<std::int64_t>(halves.size())}, halves));
+}
+
 TEST_CASE("no more is taken than there is room for") {
     std::vector<std::byte> data;
     CHECK(append_values(DType::kF32, data, list("[1, 2]"), 8));
