@@ -73,6 +73,32 @@ echo "${0##*/} $*" >>"${0%/*}/asked"
 """
 
 
+def test_drivers_of_packages_are_loaded(tmp_path: Path) -> None:
+    """KERNEL_MODULE_AUTOLOAD of a driver's recipe is a file that only systemd reads by itself."""
+    for name in ("hostname", "ip", "modprobe"):
+        (tmp_path / name).write_text(PROGRAM)
+        (tmp_path / name).chmod(0o755)
+    text = FILES.joinpath("rc").read_text("utf-8")
+    for folder in ("/run", "/data", "/etc"):
+        text = text.replace(f"{folder}/", f"{tmp_path}{folder}/")
+        (tmp_path / folder.strip("/")).mkdir()
+    load = tmp_path / "etc" / "modules-load.d"
+    load.mkdir()
+    start = [f"hostname -F {tmp_path}/etc/hostname", "ip link set lo up"]
+    for files, asked in (
+        ({}, []),
+        ({"apex": "apex\n", "gasket": "# first\ngasket\n"}, ["modprobe -a apex gasket"]),
+    ):
+        for name, content in files.items():
+            (load / f"{name}.conf").write_text(content)
+        (tmp_path / "asked").unlink(missing_ok=True)
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True,
+                              env=environment)  # fmt: skip
+        assert (done.stdout, done.stderr) == ("imagebuilder: services\n", "")
+        assert (tmp_path / "asked").read_text("utf-8").splitlines() == [*start, *asked]
+
+
 def test_a_server_is_given_the_nodes_that_are_there(tmp_path: Path) -> None:
     """By root, at each start, for a driver may be late; then all is as without an accelerator."""
     for name in ("chown", "chmod", "su", "sleep"):
