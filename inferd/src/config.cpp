@@ -94,15 +94,18 @@ Status read_number(const Json& json, const char* key, std::uint64_t most, std::u
 Status read_limits(const Json& json, Config& config) {
     std::uint64_t queue = config.queue;
     std::uint64_t connections = config.connections;
-    std::uint64_t deadline = static_cast<std::uint64_t>(config.deadline.count());
+    auto deadline = static_cast<std::uint64_t>(config.deadline.count());
+    auto run_limit = static_cast<std::uint64_t>(config.run_limit.count());
     for (const auto& [key, most, value] :
          {std::tuple("queue", 100000U, &queue), std::tuple("connections", 10000U, &connections),
-          std::tuple("deadline_ms", 3600000U, &deadline)}) {
+          std::tuple("deadline_ms", 3600000U, &deadline),
+          std::tuple("run_limit_ms", 3600000U, &run_limit)}) {
         if (auto problem = read_number(json, key, most, *value)) return problem;
     }
     config.queue = static_cast<std::size_t>(queue);
     config.connections = static_cast<std::size_t>(connections);
     config.deadline = std::chrono::milliseconds(deadline);
+    config.run_limit = std::chrono::milliseconds(run_limit);
     const auto metrics = json.value("metrics", Json(true));
     if (!metrics.is_boolean()) return Error{"", "metrics must be true or false"};
     config.metrics = metrics.get<bool>();
@@ -170,9 +173,10 @@ Status parse_listen(std::string_view text, Config& config) {
 Result<Config> parse_config(std::string_view text) {
     const auto json = parse_json(text, 8);
     if (!json) return json.error();
-    if (auto problem = known_keys(*json, "configuration",
-                                  {"format", "listen", "metrics", "runtimes", "models", "queue",
-                                   "connections", "deadline_ms", "token_file", "verify"})) {
+    if (auto problem =
+            known_keys(*json, "configuration",
+                       {"format", "listen", "metrics", "runtimes", "models", "queue", "connections",
+                        "deadline_ms", "run_limit_ms", "token_file", "verify"})) {
         return *problem;
     }
     if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};
@@ -196,6 +200,7 @@ std::vector<std::string> keys_for_restart(const Config& before, const Config& af
     add("queue", before.queue == after.queue);
     add("connections", before.connections == after.connections);
     add("deadline_ms", before.deadline == after.deadline);
+    add("run_limit_ms", before.run_limit == after.run_limit);
     return keys;
 }
 

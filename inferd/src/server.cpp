@@ -143,6 +143,7 @@ class Server {
         notify("READY=1");
         event_base_dispatch(base_.get());
         if (!options_.ready_file.empty()) ::unlink(options_.ready_file.c_str());
+        if (service_.stuck()) std::_Exit(EXIT_FAILURE);
         if (reload_.joinable()) leave();
     }
 

@@ -20,6 +20,19 @@ constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::size_t kMaxUnsent = 64 << 20;
 constexpr std::size_t kSmallAnswer = 64 << 10;  // as many as there are connections do not matter
 
+// How often runs are looked at.
+constexpr std::chrono::milliseconds kBeat{1000};
+constexpr std::chrono::milliseconds kShortest{1};
+
+// Whether it is certain enough that the model holds up the thread of the loop no longer than a
+// model may: what a text takes depends on its length, and a device may hang.
+bool quick(const Model& model, const InferRequest& request) {
+    const auto& inputs = model.bundle.description.inputs;
+    return model.device == "cpu" && model.pace.quick(rows_of(inputs, request.inputs)) &&
+           std::none_of(inputs.begin(), inputs.end(),
+                        [](const TensorSpec& spec) { return spec.dtype == DType::kText; });
+}
+
 std::size_t threads_for(const Models& models) {
     return std::clamp<std::size_t>(models.all().size(), 1, usable_cores());
 }
@@ -54,6 +67,8 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
       base_(base),
       connections_(connections),
       woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
+      watch_(base, std::clamp<std::chrono::milliseconds>(config.run_limit / 4, kShortest, kBeat),
+             on_watch, this),
       worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
     event_add(woken_.get(), nullptr);
     connections_.each_refusal([this](int status) { metrics_.response(status); });
@@ -201,9 +216,8 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
         config_.deadline, parsed.timeout.value_or(config_.deadline));
     // The job keeps all models of its time, and their libraries.
     Job job{id, {models_, &model}, std::move(parsed), now, now + limit};
-    const auto rows = rows_of(model.bundle.description.inputs, job.request.inputs);
     // A session is for one thread at a time.
-    if (model.pace.quick(rows) && worker_.idle(&model)) {
+    if (quick(model, job.request) && worker_.idle(&model)) {
         auto done = run_job(job);
         fit(request, done);
         answer(request, done);
@@ -213,6 +227,7 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
         add_header(request, "Retry-After", "1");
         return refuse(request, model, 503, "the queue is full");
     }
+    watch_.start();
     waiting_[id] = request;
     connections_.begin(request);
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_close, this);
@@ -226,6 +241,20 @@ void Service::fit(evhttp_request* request, Answer& answer) {
     add_header(request, "Retry-After", "1");
     answer.status = 503;
     answer.answer = {dump({{"error", "too many answers wait for their clients"}})};
+}
+
+void Service::on_watch(void* self) { static_cast<Service*>(self)->watch(); }
+
+void Service::watch() {
+    if (!worker_.working()) return watch_.stop();
+    const Model* model = worker_.end_longer_than(config_.run_limit, Clock::now());
+    if (model == nullptr) return;
+    // Nothing within the process can end it. Whoever supervises the server starts it anew.
+    log_line(
+        "error", "a model does not end, so the server does",
+        {{"model", model->bundle.description.name}, {"run_limit_ms", config_.run_limit.count()}});
+    stuck_ = true;
+    event_base_loopbreak(base_);
 }
 
 void Service::on_wake(evutil_socket_t, short, void* context) {

@@ -151,8 +151,8 @@ TEST_CASE("what a reload does not change is named") {
     CHECK(keys_for_restart(begun, read(R"(, "listen": "127.0.0.1:81")")) == Keys{"listen"});
     CHECK(keys_for_restart(begun, read(R"(, "listen": "0.0.0.0:8080")")) == Keys{"listen"});
     CHECK(keys_for_restart(begun, read(R"(, "metrics": false, "queue": 1, "connections": 2,)"
-                                       R"( "deadline_ms": 3)")) ==
-          Keys{"metrics", "queue", "connections", "deadline_ms"});
+                                       R"( "deadline_ms": 3, "run_limit_ms": 4)")) ==
+          Keys{"metrics", "queue", "connections", "deadline_ms", "run_limit_ms"});
 }
 
 }  // namespace

@@ -75,6 +75,27 @@ def test_a_stop_does_not_wait_for_a_reload(inferd: Inferd, bundle: Path) -> None
     assert not server.ready.exists()
 
 
+def test_a_run_that_lasts_too_long(inferd: Inferd, bundle: Path) -> None:
+    slow_down(bundle, ENDLESS)
+    other = inferd.folder / "other"
+    shutil.copytree(FIXTURES / "good-float", other)
+    rename(other, "other")
+    with inferd.serve(inferd.configure([bundle, other], run_limit_ms=500)) as server:
+        assert read(send_all(server, 1)[0])[0] == 504
+        answer = server.client.post("/v2/models/other/infer", content=BODY)
+        assert answer.status_code == 200
+        metrics = server.client.get("/metrics").text
+        assert read(send_all(server, 1)[0])[1].endswith(
+            b'{"error":"the model ran longer than it may"}'
+        )
+    assert 'inferd_requests_total{model="fixture",code="504"} 1\n' in metrics
+
+
+def rename(folder: Path, name: str) -> None:
+    description = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(description | {"name": name}))
+
+
 def send_all(server: Running, count: int = REQUESTS) -> list[socket.socket]:
     host, port = server.address.split(":")
     connections = []
