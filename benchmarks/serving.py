@@ -191,7 +191,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=20000, help="of each measurement")
-    parser.add_argument("--runs", type=int, default=5, help="starts of each program")
+    parser.add_argument("--runs", type=int, default=20, help="starts of each program")
     parser.add_argument("--work", type=Path, help="folder that keeps the programs and the peers")
     parser.add_argument("--only", choices=ROWS, action="append", help="rows to measure, else all")
     options = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imagebuilder import device
@@ -48,7 +48,6 @@ def server_config(build: Build, libraries: Mapping[str, str]) -> dict[str, Any]:
         "listen": build.manifest.server.listen.replace("localhost", "127.0.0.1"),
         "metrics": build.manifest.server.metrics,
         **dataclasses.asdict(build.manifest.server.limits),
-        "state": device.SERVER_STATE_PATH,
         **_token(build.manifest.server.token),
         "runtimes": dict(libraries),
         "models": [
@@ -81,6 +80,20 @@ def _delegate(build: Build, model: BuildModel) -> dict[str, str]:
         return {}
     own = found.runtimes.get(model.runtime.name, {})
     return {"delegate": own["delegate"]} if "delegate" in own else {}
+
+
+def device_nodes(build: Build) -> tuple[str, ...]:
+    """The nodes that inferd has to open: the accelerator's, if a model uses its delegate."""
+    found = build.machine.accelerator
+    own = (model for model in build.models if model.runtime.server == SERVER)
+    if found is None or not any(_delegate(build, model) for model in own):
+        return ()
+    return found.devices or ()
+
+
+def devices_text(nodes: Iterable[str]) -> str:
+    """/etc/inferd.devices (device contract), which a script gives to inferd."""
+    return "".join(f"{node}\n" for node in nodes)
 
 
 def _verify(build: Build) -> dict[str, Any]:

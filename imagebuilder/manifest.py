@@ -59,11 +59,12 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How many requests may wait and connections may be open; how long, in ms, a request waits."""
+    """How many requests may wait for a model, and connections be open; ms to wait and to run."""
 
     queue: int
     connections: int
     deadline_ms: int
+    run_limit_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,7 @@ def _manifest(file: YamlFile) -> Manifest:
                 server.get("queue", 64),
                 server.get("connections", 256),
                 server.get("deadline_ms", 10000),
+                server.get("run_limit_ms", 60000),
             ),
             server.get("token"),
         ),

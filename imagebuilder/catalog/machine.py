@@ -23,6 +23,7 @@ class Accelerator:
     """An NPU or GPU; `runtimes` maps a runtime to its delegate's path and version.
 
     `compatible` lists versions that belong together: `driver`, `firmware`, `runtimes`.
+    `devices` are the nodes that its delegates open; None if the file does not say.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Accelerator:
     firmware: Component | None
     runtimes: dict[str, dict[str, str]]
     compatible: tuple[dict[str, Any], ...] = ()
+    devices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def _accelerator(data: dict[str, Any] | None) -> Accelerator | None:
         _component(data.get("firmware")),
         dict(data.get("runtimes", {})),
         tuple(data.get("compatible", ())),
+        tuple(data["devices"]) if "devices" in data else None,
     )
 
 

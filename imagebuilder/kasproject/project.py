@@ -13,6 +13,7 @@ from imagebuilder.catalog.series import Series
 from imagebuilder.devicefiles import (
     SERVER,
     TEXT_SERVER,
+    device_nodes,
     image_info,
     json_text,
     server_config,
@@ -145,7 +146,10 @@ def _config(build: Build, startup: tuple[StartupFile, ...]) -> dict[str, str]:
     keys = "".join(path.read_text("utf-8").rstrip("\n") + "\n" for path in image.authorized_keys)
     texts = {
         f"firmware-config_{version}.bb": render(
-            "yocto/firmware-config.bb", files=rows, services=services
+            "yocto/firmware-config.bb",
+            files=rows,
+            services=services,
+            devices=device_nodes(build),
         ),
         **({"files/authorized_keys": keys} if keys else {}),
         **{f"files/{FOLDER}/{file.name}": file.text for file in startup},
@@ -186,6 +190,7 @@ def _values(ingredients: Ingredients, static: tuple[str, ...]) -> dict[str, Any]
             for m in build.models
         ],
         "servers": {m.runtime.server for m in build.models},
+        "devices": device_nodes(build),
         "settings": settings(build, machine, server_digest),
         "fragment_settings": fragment_settings(build, server_digest),
     }

@@ -43,7 +43,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     request->outputs.clear();
     request->binary_outputs = true;
-    const auto answer = inferd::infer_answer(kDescription, *request, request->inputs);
+    const auto answered = inferd::infer_answer(kDescription, *request, request->inputs);
+    if (!answered) std::abort();
+    const auto& answer = *answered;
     if (!answer.json_size || *answer.json_size > answer.body.size()) std::abort();
     // Its outputs, called inputs, are the same tensors.
     auto json = *inferd::parse_json(std::string_view(answer.body).substr(0, *answer.json_size));

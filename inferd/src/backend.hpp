@@ -26,6 +26,8 @@ class Session {
 
     // Runs the model: inputs in the order of the description, outputs likewise.
     virtual Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) = 0;
+    // Asks a run of another thread to end early, with the error `ended`; not every runtime can.
+    virtual void end() {}
     // The execution provider or delegate that really runs the model.
     virtual std::string provider() const = 0;
 };

@@ -70,7 +70,7 @@ Result<ModelConfig> read_model(const Json& value) {
 
 // The first line of a file of its own, so that it can be a credential of the service's manager.
 Result<std::string> read_token(const std::string& path) {
-    const auto file = MappedFile::open(path);
+    const auto file = MappedFile::open(path, Links::kFollowed);
     if (!file) return file.error();
     const auto bytes = file->bytes();
     const std::string text(reinterpret_cast<const char*>(bytes.data()),
@@ -94,15 +94,18 @@ Status read_number(const Json& json, const char* key, std::uint64_t most, std::u
 Status read_limits(const Json& json, Config& config) {
     std::uint64_t queue = config.queue;
     std::uint64_t connections = config.connections;
-    std::uint64_t deadline = static_cast<std::uint64_t>(config.deadline.count());
+    auto deadline = static_cast<std::uint64_t>(config.deadline.count());
+    auto run_limit = static_cast<std::uint64_t>(config.run_limit.count());
     for (const auto& [key, most, value] :
          {std::tuple("queue", 100000U, &queue), std::tuple("connections", 10000U, &connections),
-          std::tuple("deadline_ms", 3600000U, &deadline)}) {
+          std::tuple("deadline_ms", 3600000U, &deadline),
+          std::tuple("run_limit_ms", 3600000U, &run_limit)}) {
         if (auto problem = read_number(json, key, most, *value)) return problem;
     }
     config.queue = static_cast<std::size_t>(queue);
     config.connections = static_cast<std::size_t>(connections);
     config.deadline = std::chrono::milliseconds(deadline);
+    config.run_limit = std::chrono::milliseconds(run_limit);
     const auto metrics = json.value("metrics", Json(true));
     if (!metrics.is_boolean()) return Error{"", "metrics must be true or false"};
     config.metrics = metrics.get<bool>();
@@ -172,8 +175,8 @@ Result<Config> parse_config(std::string_view text) {
     if (!json) return json.error();
     if (auto problem =
             known_keys(*json, "configuration",
-                       {"format", "listen", "metrics", "state", "runtimes", "models", "queue",
-                        "connections", "deadline_ms", "token_file", "verify"})) {
+                       {"format", "listen", "metrics", "runtimes", "models", "queue", "connections",
+                        "deadline_ms", "run_limit_ms", "token_file", "verify"})) {
         return *problem;
     }
     if (json->value("format", Json()) != 1) return Error{"", "format must be 1"};
@@ -187,13 +190,25 @@ Result<Config> parse_config(std::string_view text) {
     return config;
 }
 
+std::vector<std::string> keys_for_restart(const Config& before, const Config& after) {
+    std::vector<std::string> keys;
+    const auto add = [&](const char* key, bool same) {
+        if (!same) keys.emplace_back(key);
+    };
+    add("listen", before.address == after.address && before.port == after.port);
+    add("metrics", before.metrics == after.metrics);
+    add("queue", before.queue == after.queue);
+    add("connections", before.connections == after.connections);
+    add("deadline_ms", before.deadline == after.deadline);
+    add("run_limit_ms", before.run_limit == after.run_limit);
+    return keys;
+}
+
 Result<Config> read_config(const std::string& path) {
-    const auto size = regular_file_size(path);
-    if (!size) return size.error();
-    if (*size > kMaxConfig) return Error{"", path + ": over 1 MiB"};
-    const auto file = MappedFile::open(path);
+    const auto file = MappedFile::open(path, Links::kFollowed);
     if (!file) return file.error();
     const auto bytes = file->bytes();
+    if (bytes.size() > kMaxConfig) return Error{"", path + ": over 1 MiB"};
     auto config = parse_config({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     if (!config) return Error{"", path + ": " + config.error().message};
     if (const char* listen = std::getenv("INFERD_LISTEN")) {

@@ -32,6 +32,7 @@ struct Config {
     std::size_t queue = 64;                       // requests that may wait
     std::size_t connections = 256;                // that may be open
     std::chrono::milliseconds deadline{10000};    // for a request to wait
+    std::chrono::milliseconds run_limit{60000};   // for a model to run
     std::string token;                            // that clients must show; empty means none
     std::map<std::string, std::string> runtimes;  // name -> path of the library
     std::optional<Trust> trust;                   // whose bundles are taken; none: anyone's
@@ -43,6 +44,9 @@ Result<Config> parse_config(std::string_view text);
 
 // Reads the file, then lets INFERD_LISTEN override the address.
 Result<Config> read_config(const std::string& path);
+
+// The keys in which two configurations differ, of those that a reload does not change.
+std::vector<std::string> keys_for_restart(const Config& before, const Config& after);
 
 // ADDRESS:PORT with an IPv4 address.
 Status parse_listen(std::string_view text, Config& config);

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <string_view>
 
 namespace inferd {
 namespace {
 
 constexpr std::chrono::milliseconds kBeat{50};
+constexpr std::size_t kStatusLine = 32;  // at least up to its status
+constexpr int kOverflowStatus = 503;
 constexpr std::string_view kOverflow =
     "HTTP/1.1 503 Service Unavailable\r\n"
     "Content-Type: application/json\r\n"
@@ -21,14 +24,15 @@ constexpr std::string_view kOverflow =
 // Whoever sends without end does not keep the others waiting.
 constexpr int kReadsPerBeat = 64;
 
-// The library takes its functions away from what it has closed.
-bool closed_by_library(bufferevent* connection) {
+// The library's side of a connection, which is what its functions are called with; null once it has
+// closed the connection, from which it then takes its functions away.
+evhttp_connection* library_side(bufferevent* connection) {
     bufferevent_data_cb read = nullptr;
     bufferevent_data_cb write = nullptr;
     bufferevent_event_cb event = nullptr;
     void* argument = nullptr;
     bufferevent_getcb(connection, &read, &write, &event, &argument);
-    return read == nullptr && write == nullptr && event == nullptr;
+    return static_cast<evhttp_connection*>(argument);
 }
 
 // Throws away what has come; false once the client has nothing more to send.
@@ -41,22 +45,40 @@ bool drain(int socket) {
     return true;
 }
 
+// The status of an answer of which the library has written the first line; 0 if it is none.
+int status_of(evbuffer* output) {
+    evbuffer_iovec part{};
+    if (evbuffer_peek(output, kStatusLine, nullptr, &part, 1) < 1) return 0;
+    const std::string_view line(static_cast<const char*>(part.iov_base), part.iov_len);
+    const auto space = line.find(' ');
+    if (!line.starts_with("HTTP/") || space == std::string_view::npos) return 0;
+    int status = 0;
+    std::from_chars(line.data() + space + 1, line.data() + line.size(), status);
+    return status;
+}
+
 }  // namespace
 
 Connections::Connections(event_base* base, evhttp* http, ConnectionLimits limits)
-    : base_(base), limits_(limits), ticker_(base, kBeat, on_beat, this) {
+    : base_(base), http_(http), limits_(limits), ticker_(base, kBeat, on_beat, this) {
     overflow_.reset(event_new(base_, -1, 0, on_overflow, this));
     evhttp_set_bevcb(http, create, this);
 }
 
 Connections::~Connections() {
-    for (auto& [connection, state] : open_) {
-        evbuffer_remove_cb(bufferevent_get_input(connection), on_input, &state);
-        bufferevent_decref(connection);
-    }
+    for (auto& [connection, state] : open_) forget(connection, state);
 }
 
 void Connections::guard(evconnlistener* listener) { listener_ = listener; }
+
+void Connections::bodies_at_most(std::size_t bytes) {
+    const auto most = static_cast<ev_ssize_t>(bytes);
+    // Of those to come; each has a limit of its own, copied when it is accepted.
+    evhttp_set_max_body_size(http_, most);
+    for (const auto& [connection, state] : open_) {
+        if (auto* side = library_side(connection)) evhttp_connection_set_max_body_size(side, most);
+    }
+}
 
 bufferevent* Connections::create(event_base* base, void* context) {
     auto* self = static_cast<Connections*>(context);
@@ -68,6 +90,7 @@ bufferevent* Connections::create(event_base* base, void* context) {
     const auto now = Clock::now();
     auto& state = self->open_[made] = {self, now, now};
     evbuffer_add_cb(bufferevent_get_input(made), on_input, &state);
+    evbuffer_add_cb(bufferevent_get_output(made), on_output, &state);
     self->ticker_.start();
     self->limit();
     return made;
@@ -89,6 +112,21 @@ void Connections::begin(evhttp_request* request) {
 void Connections::finish(Open& state) {
     held_ -= state.held;
     state.held = 0;
+}
+
+void Connections::forget(bufferevent* connection, Open& state) {
+    evbuffer_remove_cb(bufferevent_get_input(connection), on_input, &state);
+    evbuffer_remove_cb(bufferevent_get_output(connection), on_output, &state);
+    bufferevent_decref(connection);
+}
+
+// The library of this version has no function to be told of what it refuses by itself.
+void Connections::on_output(evbuffer* output, const evbuffer_cb_info* change, void* context) {
+    auto& self = *static_cast<Open*>(context)->owner;
+    if (self.ours_ || change->orig_size != 0 || change->n_added == 0) return;
+    const int status = status_of(output);
+    constexpr int kContinue = 100;  // no answer yet
+    if (status > kContinue && self.each_refusal_) self.each_refusal_(status);
 }
 
 void Connections::on_input(evbuffer*, const evbuffer_cb_info* change, void* context) {
@@ -116,6 +154,7 @@ void Connections::refuse_largest() {
     if (evbuffer_get_length(bufferevent_get_output(connection)) == 0) {
         ::send(bufferevent_getfd(connection), kOverflow.data(), kOverflow.size(),
                MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (each_refusal_) each_refusal_(kOverflowStatus);
     }
     bufferevent_trigger_event(connection, BEV_EVENT_READING | BEV_EVENT_EOF, 0);
     evbuffer* input = bufferevent_get_input(connection);
@@ -141,7 +180,7 @@ std::size_t Connections::unsent() const {
 
 bool Connections::finished(bufferevent* connection, Open& state, Clock::time_point now) const {
     const int socket = bufferevent_getfd(connection);
-    if (!state.released && closed_by_library(connection)) {
+    if (!state.released && library_side(connection) == nullptr) {
         state.released = true;
         state.since = now;
     }
@@ -174,8 +213,7 @@ void Connections::sweep() {
     for (auto at = open_.begin(); at != open_.end();) {
         if (finished(at->first, at->second, now)) {
             finish(at->second);
-            evbuffer_remove_cb(bufferevent_get_input(at->first), on_input, &at->second);
-            bufferevent_decref(at->first);
+            forget(at->first, at->second);
             at = open_.erase(at);
         } else {
             ++at;

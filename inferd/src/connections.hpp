@@ -43,9 +43,24 @@ class Connections {
     // Most bytes of all unfinished requests together; whoever sent most of them is refused.
     void hold_at_most(std::size_t bytes) { limits_.bytes = bytes; }
 
+    // Most bytes of the body of one request, on open connections too; the library refuses more.
+    void bodies_at_most(std::size_t bytes);
+
     std::size_t size() const { return open_.size(); }
     // Bytes of answers that have still to leave.
     std::size_t unsent() const;
+
+    // Sends an answer of ours; any other is the library's own.
+    template <typename Function>
+    void answering(const Function& send) {
+        ours_ = true;
+        send();
+        ours_ = false;
+    }
+    // Called with the status of each answer that nobody but the library, or this, gave.
+    void each_refusal(std::function<void(int status)> function) {
+        each_refusal_ = std::move(function);
+    }
 
     // Called at each beat as long as there are connections.
     void each_beat(std::function<void()> function) { each_beat_ = std::move(function); }
@@ -66,21 +81,26 @@ class Connections {
     static bufferevent* create(event_base* base, void* context);
     static void on_beat(void* context);
     static void on_input(evbuffer*, const evbuffer_cb_info* change, void* context);
+    static void on_output(evbuffer* output, const evbuffer_cb_info* change, void* context);
     static void on_overflow(evutil_socket_t, short, void* context);
     void sweep();
     void limit();
     void finish(Open& state);
+    void forget(bufferevent* connection, Open& state);
     void refuse_largest();
     // Whether the connection is done and can go.
     bool finished(bufferevent* connection, Open& state, Clock::time_point now) const;
     bool silent(bufferevent* connection, Open& state, Clock::time_point now) const;
 
     event_base* base_;
+    evhttp* http_;
     ConnectionLimits limits_;
     evconnlistener* listener_ = nullptr;
     std::map<bufferevent*, Open> open_;
     std::size_t held_ = 0;
+    bool ours_ = false;  // what is sent now
     std::function<void()> each_beat_;
+    std::function<void(int status)> each_refusal_;
     Ticker ticker_;
     Event overflow_;
 };

@@ -1,6 +1,7 @@
 #include "elements.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -82,6 +83,17 @@ bool append_texts(std::vector<std::byte>& data, const Values& values, std::size_
     return true;
 }
 
+// Whether no element has all bits of its exponent set.
+template <typename Bits>
+bool all_finite(const std::vector<std::byte>& data, Bits exponent) {
+    for (std::size_t at = 0; at + sizeof(Bits) <= data.size(); at += sizeof(Bits)) {
+        Bits bits;
+        std::memcpy(&bits, data.data() + at, sizeof bits);
+        if ((bits & exponent) == exponent) return false;
+    }
+    return true;
+}
+
 Json number(const Tensor& tensor, std::size_t i) {
     const std::byte* at = tensor.data.data();
     if (tensor.dtype == DType::kBool) return element(tensor.dtype, at, i) != 0;
@@ -150,6 +162,41 @@ Json values(const Tensor& tensor) {
     items.reserve(count);
     for (std::size_t i = 0; i < count; ++i) items.push_back(number(tensor, i));
     return list;
+}
+
+void append_json(std::string& text, const Tensor& tensor) {
+    if (tensor.dtype < DType::kF16 || tensor.dtype == DType::kText) {
+        text += dump(values(tensor));
+        return;
+    }
+    text += '[';
+    const std::size_t count = tensor.data.size() / info(tensor.dtype).size;
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i > 0) text += ',';
+        // With which the library writes a number too; a value of it for each would cost more.
+        std::array<char, 64> digits;
+        const char* end = nlohmann::detail::to_chars(digits.data(), digits.data() + digits.size(),
+                                                     element(tensor.dtype, tensor.data.data(), i));
+        text.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
+    }
+    text += ']';
+}
+
+bool json_has(const Tensor& tensor) {
+    switch (tensor.dtype) {
+        case DType::kF16:
+            return all_finite<std::uint16_t>(tensor.data, 0x7c00);
+        case DType::kF32:
+            return all_finite<std::uint32_t>(tensor.data, 0x7f800000);
+        case DType::kF64:
+            return all_finite<std::uint64_t>(tensor.data, 0x7ff0000000000000);
+        case DType::kText: {
+            const auto elements = split_text(tensor.data);
+            return elements && std::all_of(elements->begin(), elements->end(), is_utf8);
+        }
+        default:
+            return true;
+    }
 }
 
 bool holds(DType type, std::span<const std::byte> data, std::size_t count) {

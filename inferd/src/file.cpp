@@ -41,14 +41,15 @@ Result<std::uint64_t> regular_size(int fd, const std::string& path) {
     return static_cast<std::uint64_t>(status.st_size);
 }
 
-int open_file(const std::string& path) {
-    return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+int open_file(const std::string& path, Links links = Links::kRefused) {
+    const int follow = links == Links::kFollowed ? 0 : O_NOFOLLOW;
+    return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | follow);
 }
 
 }  // namespace
 
-Result<MappedFile> MappedFile::open(const std::string& path) {
-    const Descriptor fd(open_file(path));
+Result<MappedFile> MappedFile::open(const std::string& path, Links links) {
+    const Descriptor fd(open_file(path, links));
     const auto size = regular_size(fd.get(), path);
     if (!size) return size.error();
     if (*size == 0) return MappedFile(nullptr, 0);

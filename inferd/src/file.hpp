@@ -1,4 +1,4 @@
-// Files of a bundle: regular files only, never through a symbolic link.
+// Regular files, and no others.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +11,14 @@
 
 namespace inferd {
 
+// Whether a path may be a symbolic link: what is named to the server may, as /etc and mounted
+// configuration are often made of them; a file of a bundle may not.
+enum class Links { kRefused, kFollowed };
+
 // A regular file mapped into memory, read only; unmapped when it goes.
 class MappedFile {
   public:
-    static Result<MappedFile> open(const std::string& path);
+    static Result<MappedFile> open(const std::string& path, Links links = Links::kRefused);
     static MappedFile nothing() { return {nullptr, 0}; }
 
     MappedFile(MappedFile&& other) noexcept;
@@ -32,13 +36,13 @@ class MappedFile {
     std::size_t size_ = 0;
 };
 
-// Size in bytes, or an error if it is not a regular file.
+// Size in bytes, or an error if it is not a regular file; no link is followed.
 Result<std::uint64_t> regular_file_size(const std::string& path);
 
 // Names of a folder's entries, sorted.
 Result<std::vector<std::string>> list_folder(const std::string& path);
 
-// SHA-256 of a regular file, in hex.
+// SHA-256 of a regular file, in hex; no link is followed.
 Result<std::string> file_sha256(const std::string& path);
 
 }  // namespace inferd

@@ -10,9 +10,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
-
-#include "json.hpp"
+#include <utility>
 
 namespace inferd {
 namespace {
@@ -74,6 +74,11 @@ bool send_small(evhttp_request* request, const std::string& body, const char* ty
     return true;
 }
 
+bool same_name(std::string_view name, std::string_view other) {
+    return name.size() == other.size() &&
+           evutil_ascii_strncasecmp(name.data(), other.data(), other.size()) == 0;
+}
+
 // Sends what the library would send after the loop's next turn, of which it thus spares one.
 void write_now(bufferevent* connection) {
     evbuffer* output = bufferevent_get_output(connection);
@@ -113,6 +118,31 @@ void add_header(evhttp_request* request, const char* name, const std::string& va
     evhttp_add_header(evhttp_request_get_output_headers(request), name, value.c_str());
 }
 
+std::optional<std::string> decode_path(std::string_view path) {
+    std::string decoded;
+    decoded.reserve(path.size());
+    while (!path.empty()) {
+        if (path[0] != '%') {
+            decoded += path[0];
+            path.remove_prefix(1);
+            continue;
+        }
+        const auto digits = path.substr(1, 2);
+        unsigned char byte = 0;
+        const auto [end, failed] = std::from_chars(digits.begin(), digits.end(), byte, 16);
+        if (digits.size() != 2 || failed != std::errc() || end != digits.end() || byte == 0) {
+            return std::nullopt;
+        }
+        if (byte == '/') {
+            decoded += path.substr(0, 3);
+        } else {
+            decoded += static_cast<char>(byte);
+        }
+        path.remove_prefix(3);
+    }
+    return decoded;
+}
+
 void send(evhttp_request* request, int status, const std::string& body, const char* type) {
     if (status == 200 && send_small(request, body, type)) return;
     add_header(request, "Content-Type", type);
@@ -125,6 +155,40 @@ void send(evhttp_request* request, int status, const std::string& body, const ch
     evhttp_connection* connection = evhttp_request_get_connection(request);
     evhttp_send_reply(request, status, nullptr, nullptr);
     if (connection != nullptr) write_now(evhttp_connection_get_bufferevent(connection));
+}
+
+const char* framing_problem(const evhttp_request* request) {
+    const char* length = nullptr;
+    const char* coding = nullptr;
+    for (const auto* each = request->input_headers->tqh_first; each != nullptr;
+         each = each->next.tqe_next) {
+        const std::string_view name(each->key);
+        // The library takes it for another header, others for the same.
+        if (name.empty() || name.back() <= ' ') return "a header's name ends with a space";
+        if (same_name(name, "Content-Length")) {
+            if (std::exchange(length, each->value) != nullptr) return "Content-Length is doubled";
+        } else if (same_name(name, "Transfer-Encoding")) {
+            if (std::exchange(coding, each->value) != nullptr) {
+                return "Transfer-Encoding is doubled";
+            }
+        }
+    }
+    if (length == nullptr && coding == nullptr) return nullptr;
+    const std::string_view size(length == nullptr ? "0" : length);
+    if (size.empty() || size.find_first_not_of("0123456789") != std::string_view::npos) {
+        return "Content-Length must be a number";
+    }
+    if (coding != nullptr) {
+        if (length != nullptr) return "both Transfer-Encoding and Content-Length are given";
+        if (evutil_ascii_strcasecmp(coding, "chunked") != 0) {
+            return "Transfer-Encoding must be chunked";
+        }
+        if (request->major == 1 && request->minor == 0) return "HTTP/1.0 has no Transfer-Encoding";
+    }
+    // Of other methods the library reads none, and takes it for the next request->
+    if (request->type == EVHTTP_REQ_POST || request->type == EVHTTP_REQ_PUT) return nullptr;
+    const bool empty = coding == nullptr && size.find_first_not_of('0') == std::string_view::npos;
+    return empty ? nullptr : "a request of this method must have no body";
 }
 
 std::string date_text(std::time_t seconds) {
@@ -150,10 +214,6 @@ std::string date_text(std::time_t seconds) {
     put(20, clock.minutes().count());
     put(23, clock.seconds().count());
     return text;
-}
-
-void send_error(evhttp_request* request, int status, const std::string& message) {
-    send(request, status, dump({{"error", message}}));
 }
 
 }  // namespace inferd

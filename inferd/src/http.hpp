@@ -6,6 +6,7 @@
 
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -44,11 +45,18 @@ Base make_loop();
 std::string_view header_of(evhttp_request* request, const char* name);
 void add_header(evhttp_request* request, const char* name, const std::string& value);
 
+// A path without its percent-escapes, each undone once; nothing if one is malformed or stands for a
+// NUL. That of a slash stays as it is, so that it parts no segments.
+std::optional<std::string> decode_path(std::string_view path);
+
+// What is wrong with how the request tells where its body ends, nothing if all readers take it
+// alike. Else a proxy may have seen another request begin where the library does (request
+// smuggling; RFC 9112, 6.1 to 6.3): nothing that follows may be read.
+const char* framing_problem(const evhttp_request* request);
+
 void send(evhttp_request* request, int status, const std::string& body,
           const char* type = "application/json");
 // As a header has it (RFC 9110, 5.6.7).
 std::string date_text(std::time_t seconds);
-// A JSON body with the reason.
-void send_error(evhttp_request* request, int status, const std::string& message);
 
 }  // namespace inferd

@@ -228,6 +228,25 @@ const Values* Document::list(const Json& item) const {
     return &lists[static_cast<std::size_t>(data->get_binary().subtype())];
 }
 
+bool is_utf8(std::string_view text) {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    for (std::size_t i = 0; i < text.size();) {
+        const auto lead = byte(i++);
+        if (lead < 0x80) continue;
+        if (lead < 0xc2 || lead > 0xf4) return false;
+        const std::size_t more = lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+        if (text.size() - i < more) return false;
+        // Nothing longer than it need be, no half of a pair, nothing over U+10FFFF.
+        const auto least = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+        const auto most = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+        if (byte(i) < least || byte(i) > most) return false;
+        for (const auto end = i + more; i < end; ++i) {
+            if ((byte(i) & 0xc0) != 0x80) return false;
+        }
+    }
+    return true;
+}
+
 std::string dump(const Json& value) {
     return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -49,6 +49,9 @@ struct Document {
 Result<Document> parse_document(std::string_view text, int max_depth,
                                 std::size_t most_values = std::size_t{1} << 20);
 
+// Whether JSON can have the text as it is.
+bool is_utf8(std::string_view text);
+
 // Text of a value on one line; invalid UTF-8 is replaced.
 std::string dump(const Json& value);
 // The same for text.

@@ -107,10 +107,19 @@ void Metrics::write_counters(std::string& text) const {
                  std::to_string(count));
         }
     }
+    head(text, "inferd_http_responses_total", "counter",
+         "All answers over HTTP, whatever was asked, by status.");
+    for (const auto& [status, count] : responses_) {
+        line(text, "inferd_http_responses_total", label("code", std::to_string(status)),
+             std::to_string(count));
+    }
     head(text, "inferd_reloads_total", "counter", "Reloads of the configuration, by their result.");
     for (const auto& [result, count] : reloads_) {
         line(text, "inferd_reloads_total", label("result", result), std::to_string(count));
     }
+    // The counter does not tell whether a failure was mended since.
+    single(text, "inferd_reload_successful", "gauge",
+           "Whether the last reload succeeded; 0 while older models serve on.", reloaded_ ? 1 : 0);
 }
 
 void Metrics::observe(const Model& model, const std::vector<Tensor>& inputs,

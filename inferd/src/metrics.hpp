@@ -38,6 +38,8 @@ struct Gauges {
 // Belongs to the thread of the event loop.
 class Metrics {
   public:
+    // Any answer over HTTP.
+    void response(int status) { ++responses_[status]; }
     // An infer request that was refused.
     void count(const std::string& model, int status) { ++models_[model].requests[status]; }
     // One that waited and, where it came to that, ran.
@@ -48,7 +50,10 @@ class Metrics {
                  const std::vector<Tensor>& outputs);
     // Forgets the histograms of bundles that are not served any more.
     void keep_drift_of(const Models& models);
-    void reload(bool good) { ++reloads_[good ? "success" : "failure"]; }
+    void reload(bool good) {
+        ++reloads_[good ? "success" : "failure"];
+        reloaded_ = good;
+    }
 
     std::string render(const Models& models, const Gauges& gauges) const;
 
@@ -64,9 +69,14 @@ class Metrics {
                           std::optional<Histogram> OfModel::*histogram) const;
     void write_drift(std::string& text, const Models& models) const;
 
+    // All that are usual from the start: what is first seen as 1 has not risen for a rate.
+    std::map<int, std::uint64_t> responses_ = {{200, 0}, {400, 0}, {401, 0}, {404, 0},
+                                               {405, 0}, {413, 0}, {415, 0}, {500, 0},
+                                               {501, 0}, {503, 0}, {504, 0}};
     std::map<std::string, OfModel> models_;
     std::map<std::string, Drift> drift_;  // by the bundle's digest
     std::map<std::string, std::uint64_t> reloads_ = {{"success", 0}, {"failure", 0}};
+    bool reloaded_ = true;  // the last time; what was loaded at the start is what was configured
     // Not the clock of the C++ library: compiled for 32-bit Arm that throws from 2038 on.
     std::time_t started_ = std::time(nullptr);
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <utility>
@@ -63,14 +64,20 @@ class Api {
     const OrtApi* ort_;
 };
 
+struct Parts {
+    Owned<OrtSession> session;
+    Owned<OrtMemoryInfo> memory;
+    Owned<OrtRunOptions> options;
+};
+
 class OrtSession_ final : public Session {
   public:
-    OrtSession_(Api api, MappedFile model, Owned<OrtSession> session, Owned<OrtMemoryInfo> memory,
-                const Description& description)
+    OrtSession_(Api api, MappedFile model, Parts parts, const Description& description)
         : api_(api),
           model_(std::move(model)),
-          session_(std::move(session)),
-          memory_(std::move(memory)),
+          session_(std::move(parts.session)),
+          memory_(std::move(parts.memory)),
+          options_(std::move(parts.options)),
           inputs_(description.inputs),
           outputs_(description.outputs),
           input_names_(names(inputs_)),
@@ -88,12 +95,16 @@ class OrtSession_ final : public Session {
             values.push_back(std::move(*value));
         }
         std::vector<OrtValue*> out(outputs_.size(), nullptr);
-        const auto problem =
-            api_.check(api_->Run(session_.get(), nullptr, input_names_.data(), in.data(), in.size(),
-                                 output_names_.data(), output_names_.size(), out.data()));
+        ended_ = false;
+        if (auto problem = api_.check(api_->RunOptionsUnsetTerminate(options_.get())))
+            return *problem;
+        const auto problem = api_.check(
+            api_->Run(session_.get(), options_.get(), input_names_.data(), in.data(), in.size(),
+                      output_names_.data(), output_names_.size(), out.data()));
         std::vector<Owned<OrtValue>> owned;
         owned.reserve(out.size());
         for (auto* value : out) owned.emplace_back(value, Releaser<OrtValue>{api_->ReleaseValue});
+        if (problem && ended_) return Error{"ended", "the model ran longer than it may"};
         if (problem) return *problem;
         std::vector<Tensor> results;
         results.reserve(owned.size());
@@ -103,6 +114,13 @@ class OrtSession_ final : public Session {
             results.push_back(std::move(*tensor));
         }
         return results;
+    }
+
+    // Noticed between the nodes of the model, those in a loop too.
+    void end() override {
+        ended_ = true;
+        // It cannot fail, but makes a status all the same.
+        api_.check(api_->RunOptionsSetTerminate(options_.get()));
     }
 
     std::string provider() const override { return "CPUExecutionProvider"; }
@@ -271,6 +289,8 @@ class OrtSession_ final : public Session {
     MappedFile model_;
     Owned<OrtSession> session_;
     Owned<OrtMemoryInfo> memory_;
+    Owned<OrtRunOptions> options_;
+    std::atomic<bool> ended_ = false;
     std::vector<TensorSpec> inputs_;
     std::vector<TensorSpec> outputs_;
     std::vector<const char*> input_names_;
@@ -312,12 +332,16 @@ class OrtBackend final : public Backend {
             return *problem;
         }
         Owned<OrtMemoryInfo> memory(info, Releaser<OrtMemoryInfo>{api_->ReleaseMemoryInfo});
+        OrtRunOptions* raw_run = nullptr;
+        if (auto problem = api_.check(api_->CreateRunOptions(&raw_run))) return *problem;
+        Owned<OrtRunOptions> run(raw_run, Releaser<OrtRunOptions>{api_->ReleaseRunOptions});
         // The session reads a model of its own format out of the mapped file as long as it lives;
         // of others it has made a copy.
         MappedFile kept =
             bundle.description.model_format == "ort" ? std::move(*model) : MappedFile::nothing();
-        auto result = std::make_unique<OrtSession_>(api_, std::move(kept), std::move(session),
-                                                    std::move(memory), bundle.description);
+        auto result = std::make_unique<OrtSession_>(
+            api_, std::move(kept), Parts{std::move(session), std::move(memory), std::move(run)},
+            bundle.description);
         if (auto problem = result->check_signature()) {
             return Error{"", bundle.description.name + ": " + problem->message};
         }

@@ -13,6 +13,10 @@ class Pace {
     // What may run on the event loop's thread, which it holds up meanwhile. Handing a request to
     // another thread and its answer back costs about a tenth of this.
     static constexpr Seconds kQuick{250e-6};
+    // A run that takes so long tells that a row's time depends on what is in it: no measured one
+    // says then what the next will take. Nor that long again, for so many runs.
+    static constexpr Seconds kSurprise = 100 * kQuick;
+    static constexpr int kWary = 1000;
 
     void add(Seconds ran, std::size_t rows);
     // Whether so many rows will probably take no longer than kQuick; not before the first run.
@@ -20,6 +24,7 @@ class Pace {
 
   private:
     double row_ = -1;  // seconds, a moving average; none yet
+    int wary_ = 0;     // runs until it may be quick again
 };
 
 }  // namespace inferd

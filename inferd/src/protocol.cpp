@@ -35,10 +35,11 @@ std::string show(const std::vector<std::int64_t>& shape) {
     return text + "]";
 }
 
-// The member of an object, nothing if it has none: the library's `value` copies it.
+// The member of an object, nothing if it has none: the library's `value` copies it. One that is
+// null is none: so clients write optional members that they do not use.
 const Json* member(const Json& object, const char* key) {
     const auto found = object.find(key);
-    return found == object.end() ? nullptr : &*found;
+    return found == object.end() || found->is_null() ? nullptr : &*found;
 }
 
 // The parameters of the request, an input or an output: an object, or nothing.
@@ -48,7 +49,7 @@ Result<const Json*> parameters_of(const Json& item, const std::string& where) {
     if (parameters == nullptr) return &kNone;
     if (!parameters->is_object()) return bad(where + ": parameters must be an object");
     for (const auto* unknown : {"shared_memory_region", "classification", "sequence_id"}) {
-        if (parameters->contains(unknown)) {
+        if (member(*parameters, unknown) != nullptr) {
             return bad(where + ": " + unknown + " is not supported");
         }
     }
@@ -139,7 +140,7 @@ Result<Tensor> read_input(const Json& item, const TensorSpec& spec, const Values
         return bad(name + ": shape " + show(*shape) + " does not fit " + show(spec.shape));
     }
     Tensor tensor{name, spec.dtype, std::move(*shape), {}};
-    if (binary != nullptr && item.contains("data")) {
+    if (binary != nullptr && member(item, "data") != nullptr) {
         return bad(name + ": has both data and binary_data_size");
     }
     if (binary == nullptr && listed == nullptr) return bad(name + ": data must be a list");
@@ -208,7 +209,7 @@ Status read_outputs(const Json& body, const Description& description, InferReque
         const auto parameters = parameters_of(item, text);
         if (!parameters) return parameters.error();
         // Where it is silent, the request's own word is good for all.
-        const bool silent = !(*parameters)->contains("binary_data");
+        const bool silent = member(**parameters, "binary_data") == nullptr;
         const auto flag = read_flag(**parameters, "binary_data", text);
         if (!flag) return flag.error();
         request.outputs[text] = silent ? request.binary_outputs : *flag;
@@ -239,7 +240,7 @@ void append_output(std::string& text, const Tensor& tensor, bool bytes) {
     text += '{';
     if (!bytes) {
         text += "\"data\":";
-        text += dump(values(tensor));
+        append_json(text, tensor);
         text += ',';
     }
     text.append("\"datatype\":\"").append(info(tensor.dtype).protocol);
@@ -296,8 +297,8 @@ Result<InferRequest> parse_infer(std::string_view text, const Description& descr
     return request;
 }
 
-InferAnswer infer_answer(const Description& description, const InferRequest& request,
-                         const std::vector<Tensor>& outputs) {
+Result<InferAnswer> infer_answer(const Description& description, const InferRequest& request,
+                                 const std::vector<Tensor>& outputs) {
     InferAnswer result;
     auto& body = result.body;
     body.reserve(kUsual);
@@ -312,7 +313,12 @@ InferAnswer infer_answer(const Description& description, const InferRequest& req
         const auto asked = request.outputs.find(tensor.name);
         if (!request.outputs.empty() && asked == request.outputs.end()) continue;
         const bool bytes = request.outputs.empty() ? request.binary_outputs : asked->second;
-        if (bytes) binary.push_back(&tensor);
+        if (bytes) {
+            binary.push_back(&tensor);
+        } else if (!json_has(tensor)) {
+            return bad("output " + tensor.name +
+                       " has values that JSON cannot have; ask for it with binary_data");
+        }
         if (!std::exchange(first, false)) body += ',';
         append_output(body, tensor, bytes);
     }

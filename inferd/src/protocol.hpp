@@ -36,9 +36,10 @@ struct InferAnswer {
 Result<InferRequest> parse_infer(std::string_view body, const Description& description,
                                  std::optional<std::size_t> json_size = {});
 
-// The answer to an infer request.
-InferAnswer infer_answer(const Description& description, const InferRequest& request,
-                         const std::vector<Tensor>& outputs);
+// The answer to an infer request; the error, if JSON does not have a value of it, is for the
+// client.
+Result<InferAnswer> infer_answer(const Description& description, const InferRequest& request,
+                                 const std::vector<Tensor>& outputs);
 
 // Most bytes that a sensible infer request for this model has.
 std::size_t request_limit(const Description& description);

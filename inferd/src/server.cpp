@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <thread>
@@ -86,6 +87,7 @@ class Server {
   public:
     Server(const Config& config, std::shared_ptr<Models> models, const ServeOptions& options)
         : options_(options),
+          config_(config),
           base_(make_loop()),
           http_(evhttp_new(base_.get())),
           connections_(base_.get(), http_.get(), {connections_for(config.connections)}),
@@ -141,9 +143,19 @@ class Server {
         notify("READY=1");
         event_base_dispatch(base_.get());
         if (!options_.ready_file.empty()) ::unlink(options_.ready_file.c_str());
+        if (service_.stuck()) std::_Exit(EXIT_FAILURE);
+        if (reload_.joinable()) leave();
     }
 
   private:
+    // All that was owed is answered. A reload would serve nobody now, but may be in a runtime's
+    // library for minutes, where it cannot be broken off; and what ends a process in order
+    // (libraries that free what they have, too) would take its things from under it.
+    [[noreturn]] static void leave() {
+        log_line("info", "stopped before a reload had ended");
+        std::_Exit(EXIT_SUCCESS);
+    }
+
     static void on_request(evhttp_request* request, void* context) {
         static_cast<Service*>(context)->handle(request);
     }
@@ -154,6 +166,7 @@ class Server {
         auto* self = static_cast<Server*>(context);
         log_line("info", "stopping");
         notify("STOPPING=1");
+        self->stopping_ = true;
         if (self->socket_ != nullptr) {
             self->connections_.guard(nullptr);
             evhttp_del_accept_socket(self->http_.get(), self->socket_);
@@ -178,11 +191,12 @@ class Server {
     // What is only a little too large is read, and refused with our own words.
     void limit_bodies(const Models& models) {
         const auto largest = body_limit(models) + kMargin;
-        evhttp_set_max_body_size(http_.get(), static_cast<ev_ssize_t>(largest));
+        connections_.bodies_at_most(largest);
         connections_.hold_at_most(kMaxHeld + largest);
     }
 
     void reload() {
+        if (stopping_) return;
         again_ = reload_.joinable();
         if (again_) return;
         const auto now =
@@ -198,11 +212,17 @@ class Server {
         done_.clear();
         reload_.join();
         const auto result = std::move(result_);
+        if (stopping_) return;
         if (*result) {
             auto& loaded = **result;
             limit_bodies(*loaded.models);
             log_models(*loaded.models);
             log_line("info", "reloaded");
+            const auto keys = keys_for_restart(config_, loaded.config);
+            if (!keys.empty()) {
+                log_line("warning", "changed keys that take effect with a restart only",
+                         {{"keys", keys}});
+            }
             service_.replace(std::move(loaded.models), loaded.config.token);
         } else {
             log_line("error", "not reloaded, the old models serve on",
@@ -214,6 +234,7 @@ class Server {
     }
 
     const ServeOptions options_;
+    const Config config_;  // that it began with
     Base base_;
     Http http_;
     Connections connections_;
@@ -223,6 +244,7 @@ class Server {
     std::optional<Ticker> watchdog_;
     EventFd done_;
     Event reloaded_;
+    bool stopping_ = false;
     bool again_ = false;
     std::unique_ptr<Result<Loaded>> result_;  // of the thread, once it has raised `done_`
     std::thread reload_;

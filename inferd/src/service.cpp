@@ -20,6 +20,19 @@ constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::size_t kMaxUnsent = 64 << 20;
 constexpr std::size_t kSmallAnswer = 64 << 10;  // as many as there are connections do not matter
 
+// How often runs are looked at.
+constexpr std::chrono::milliseconds kBeat{1000};
+constexpr std::chrono::milliseconds kShortest{1};
+
+// Whether it is certain enough that the model holds up the thread of the loop no longer than a
+// model may: what a text takes depends on its length, and a device may hang.
+bool quick(const Model& model, const InferRequest& request) {
+    const auto& inputs = model.bundle.description.inputs;
+    return model.device == "cpu" && model.pace.quick(rows_of(inputs, request.inputs)) &&
+           std::none_of(inputs.begin(), inputs.end(),
+                        [](const TensorSpec& spec) { return spec.dtype == DType::kText; });
+}
+
 std::size_t threads_for(const Models& models) {
     return std::clamp<std::size_t>(models.all().size(), 1, usable_cores());
 }
@@ -54,8 +67,11 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
       base_(base),
       connections_(connections),
       woken_(event_new(base, wake_.get(), EV_READ | EV_PERSIST, on_wake, this)),
+      watch_(base, std::clamp<std::chrono::milliseconds>(config.run_limit / 4, kShortest, kBeat),
+             on_watch, this),
       worker_(config.queue, threads_for(*models_), [this] { wake_.raise(); }) {
     event_add(woken_.get(), nullptr);
+    connections_.each_refusal([this](int status) { metrics_.response(status); });
     connections_.each_beat([this] {
         worker_.expire(Clock::now());
         end_if_idle();
@@ -64,20 +80,30 @@ Service::Service(const Config& config, std::shared_ptr<Models> models, event_bas
 
 void Service::handle(evhttp_request* request) {
     connections_.end(request);
+    if (const char* problem = framing_problem(request)) {
+        add_header(request, "Connection", "close");
+        return fail(request, 400, problem);
+    }
     const char* raw = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
-    const std::string_view path = raw == nullptr ? "" : raw;
-    if (stopping_) return send_error(request, 503, "the server is stopping");
+    std::string_view path = raw == nullptr ? "" : raw;
+    if (stopping_) return fail(request, 503, "the server is stopping");
+    std::optional<std::string> decoded;
+    if (path.find('%') != std::string_view::npos) {
+        decoded = decode_path(path);
+        if (!decoded) return fail(request, 400, "the path has a wrong percent-escape");
+        path = *decoded;
+    }
     if (path == "/v2/health/live") return get(request, {{"live", true}});
     if (path == "/v2/health/ready") return get(request, {{"ready", true}});
     if (!authorized(request)) {
         add_header(request, "WWW-Authenticate", "Bearer");
-        return send_error(request, 401, "the bearer token is missing or wrong");
+        return fail(request, 401, "the bearer token is missing or wrong");
     }
     if (path == "/v2" || path == "/v2/") return get(request, server_metadata());
     if (path == "/metrics" && config_.metrics) return send_metrics(request);
     constexpr std::string_view kModels = "/v2/models/";
     if (path.starts_with(kModels)) return handle_model(request, path.substr(kModels.size()));
-    send_error(request, 404, "there is nothing at this path");
+    fail(request, 404, "there is nothing at this path");
 }
 
 void Service::replace(std::shared_ptr<Models> models, const std::string& token) {
@@ -108,53 +134,63 @@ void Service::handle_model(evhttp_request* request, std::string_view rest) {
     const std::string name(rest.substr(0, slash));
     std::string_view verb = slash == std::string_view::npos ? "" : rest.substr(slash);
     Model* model = models_->find(name);
-    if (model == nullptr) return send_error(request, 404, "there is no model " + name);
+    if (model == nullptr) return fail(request, 404, "there is no model " + name);
     constexpr std::string_view kVersions = "/versions/";
     if (verb.starts_with(kVersions)) {
         verb.remove_prefix(kVersions.size());
         const auto end = verb.find('/');
         if (verb.substr(0, end) != model->bundle.description.version) {
-            return send_error(request, 404, name + " has no such version");
+            return fail(request, 404, name + " has no such version");
         }
         verb = end == std::string_view::npos ? "" : verb.substr(end);
     }
     if (verb.empty()) return get(request, model_metadata(*model));
     if (verb == "/ready") return get(request, {{"name", name}, {"ready", true}});
     if (verb == "/infer") return infer(request, *model);
-    send_error(request, 404, "there is nothing at this path");
+    fail(request, 404, "there is nothing at this path");
 }
 
 void Service::get(evhttp_request* request, const Json& body) {
+    if (reads(request)) reply(request, 200, dump(body));
+}
+
+bool Service::reads(evhttp_request* request) {
     const auto method = evhttp_request_get_command(request);
-    if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD) {
-        return send(request, 200, dump(body));
-    }
+    if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD) return true;
     add_header(request, "Allow", "GET, HEAD");
-    send_error(request, 405, "use GET");
+    fail(request, 405, "use GET");
+    return false;
+}
+
+void Service::reply(evhttp_request* request, int status, const std::string& body,
+                    const char* type) {
+    metrics_.response(status);
+    connections_.answering([&] { send(request, status, body, type); });
+}
+
+void Service::fail(evhttp_request* request, int status, const std::string& message) {
+    reply(request, status, dump({{"error", message}}));
 }
 
 void Service::send_metrics(evhttp_request* request) {
-    if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
-        add_header(request, "Allow", "GET");
-        return send_error(request, 405, "use GET");
-    }
+    if (!reads(request)) return;
     const Gauges gauges{worker_.waiting(), connections_.size()};
-    send(request, 200, metrics_.render(*models_, gauges), kMetricsType);
+    reply(request, 200, metrics_.render(*models_, gauges), kMetricsType);
 }
 
 void Service::refuse(evhttp_request* request, const Model& model, int status,
                      const std::string& message) {
     metrics_.count(model.bundle.description.name, status);
-    send_error(request, status, message);
+    fail(request, status, message);
 }
 
 void Service::infer(evhttp_request* request, Model& model) {
     if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
         add_header(request, "Allow", "POST");
-        return send_error(request, 405, "use POST");
+        return fail(request, 405, "use POST");
     }
     const auto encoding = header_of(request, "Content-Encoding");
-    if (!encoding.empty() && encoding != "identity") {
+    if (!encoding.empty() && evutil_ascii_strcasecmp(encoding.data(), "identity") != 0) {
         return refuse(request, model, 415, "compressed requests are not supported");
     }
     evbuffer* input = evhttp_request_get_input_buffer(request);
@@ -180,9 +216,8 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
         config_.deadline, parsed.timeout.value_or(config_.deadline));
     // The job keeps all models of its time, and their libraries.
     Job job{id, {models_, &model}, std::move(parsed), now, now + limit};
-    const auto rows = rows_of(model.bundle.description.inputs, job.request.inputs);
     // A session is for one thread at a time.
-    if (model.pace.quick(rows) && worker_.idle(&model)) {
+    if (quick(model, job.request) && worker_.idle(&model)) {
         auto done = run_job(job);
         fit(request, done);
         answer(request, done);
@@ -192,6 +227,7 @@ void Service::submit(evhttp_request* request, Model& model, InferRequest parsed)
         add_header(request, "Retry-After", "1");
         return refuse(request, model, 503, "the queue is full");
     }
+    watch_.start();
     waiting_[id] = request;
     connections_.begin(request);
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_close, this);
@@ -205,6 +241,20 @@ void Service::fit(evhttp_request* request, Answer& answer) {
     add_header(request, "Retry-After", "1");
     answer.status = 503;
     answer.answer = {dump({{"error", "too many answers wait for their clients"}})};
+}
+
+void Service::on_watch(void* self) { static_cast<Service*>(self)->watch(); }
+
+void Service::watch() {
+    if (!worker_.working()) return watch_.stop();
+    const Model* model = worker_.end_longer_than(config_.run_limit, Clock::now());
+    if (model == nullptr) return;
+    // Nothing within the process can end it. Whoever supervises the server starts it anew.
+    log_line(
+        "error", "a model does not end, so the server does",
+        {{"model", model->bundle.description.name}, {"run_limit_ms", config_.run_limit.count()}});
+    stuck_ = true;
+    event_base_loopbreak(base_);
 }
 
 void Service::on_wake(evutil_socket_t, short, void* context) {
@@ -245,9 +295,9 @@ void Service::record(const Answer& answer) {
 }
 
 void Service::answer(evhttp_request* request, const Answer& answer) {
-    if (!answer.answer.json_size) return send(request, answer.status, answer.answer.body);
+    if (!answer.answer.json_size) return reply(request, answer.status, answer.answer.body);
     add_header(request, kBinaryHeader, std::to_string(*answer.answer.json_size));
-    send(request, answer.status, answer.answer.body, "application/octet-stream");
+    reply(request, answer.status, answer.answer.body, "application/octet-stream");
 }
 
 // The library frees the requests of a closed connection.

@@ -13,6 +13,7 @@
 #include "http.hpp"
 #include "metrics.hpp"
 #include "models.hpp"
+#include "ticker.hpp"
 #include "worker.hpp"
 
 namespace inferd {
@@ -29,11 +30,19 @@ class Service {
     // Takes no more requests; the loop ends when all are answered.
     void stop();
     bool idle() const { return waiting_.empty(); }
+    // Whether the loop has ended since a model does not end.
+    bool stuck() const { return stuck_; }
 
   private:
     bool authorized(evhttp_request* request) const;
     void handle_model(evhttp_request* request, std::string_view rest);
     void get(evhttp_request* request, const Json& body);
+    // Whether the method is one that reads; else the request is answered.
+    bool reads(evhttp_request* request);
+    // Counts and sends an answer; the request may be gone then.
+    void reply(evhttp_request* request, int status, const std::string& body,
+               const char* type = "application/json");
+    void fail(evhttp_request* request, int status, const std::string& message);
     void send_metrics(evhttp_request* request);
     void infer(evhttp_request* request, Model& model);
     void submit(evhttp_request* request, Model& model, InferRequest parsed);
@@ -47,6 +56,9 @@ class Service {
     void answer(evhttp_request* request, const Answer& answer);
     // Ends the loop once it stops and all answers have left.
     void end_if_idle();
+    // Ends runs that take too long, and the loop if one cannot be ended.
+    void watch();
+    static void on_watch(void* self);
     static void on_wake(evutil_socket_t, short, void* context);
     static void on_close(evhttp_connection* connection, void* context);
 
@@ -62,6 +74,8 @@ class Service {
     std::uint64_t last_id_ = 0;
     bool stopping_ = false;
     bool ended_ = false;
+    bool stuck_ = false;
+    Ticker watch_;
     Worker worker_;  // ends first: it wakes the others
 };
 

@@ -29,13 +29,19 @@ Answer run_job(Job& job) {
     const auto ended = Clock::now();
     const auto waited = begun - job.arrived;
     if (!outputs) {
-        return {job.id,    500,    {dump({{"error", outputs.error().message}})},
+        const auto& error = outputs.error();
+        const int status = error.code == "ended" ? 504 : 500;
+        return {job.id,    status, {dump({{"error", error.message}})},
                 job.model, waited, ended - begun};
     }
     auto reply = infer_answer(job.model->bundle.description, job.request, *outputs);
+    if (!reply) {
+        return {job.id,    400,    {dump({{"error", reply.error().message}})},
+                job.model, waited, ended - begun};
+    }
     return {job.id,
             200,
-            std::move(reply),
+            std::move(*reply),
             job.model,
             waited,
             ended - begun,
@@ -64,10 +70,13 @@ void Worker::use(std::size_t threads) {
 bool Worker::submit(Job job) {
     {
         const std::lock_guard lock(mutex_);
-        if (jobs_.size() >= capacity_) return false;
         std::size_t bytes = bytes_of(job);
-        for (const auto& each : jobs_) bytes += bytes_of(each);
-        if (!jobs_.empty() && bytes > kMaxBytes) return false;
+        std::size_t same = 0;
+        for (const auto& each : jobs_) {
+            bytes += bytes_of(each);
+            if (each.model == job.model) ++same;
+        }
+        if (same >= capacity_ || (same > 0 && bytes > kMaxBytes)) return false;
         jobs_.push_back(std::move(job));
     }
     changed_.notify_one();
@@ -103,11 +112,25 @@ std::size_t Worker::waiting() const {
     return jobs_.size();
 }
 
-bool Worker::idle(const Model* model) const {
+bool Worker::idle(Model* model) const {
     const std::lock_guard lock(mutex_);
     return !busy_.contains(model) &&
            std::none_of(jobs_.begin(), jobs_.end(),
                         [model](const Job& job) { return job.model.get() == model; });
+}
+
+bool Worker::working() const {
+    const std::lock_guard lock(mutex_);
+    return !busy_.empty() || !jobs_.empty();
+}
+
+const Model* Worker::end_longer_than(Clock::duration limit, Clock::time_point now) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [model, since] : busy_) {
+        if (now - since > limit) model->session->end();
+        if (now - since > limit + kGrace) return model;
+    }
+    return nullptr;
 }
 
 std::optional<Job> Worker::take() {
@@ -117,7 +140,7 @@ std::optional<Job> Worker::take() {
     if (found == jobs_.end()) return std::nullopt;
     Job job = std::move(*found);
     jobs_.erase(found);
-    busy_.insert(job.model.get());
+    busy_[job.model.get()] = Clock::now();
     return job;
 }
 
@@ -133,9 +156,8 @@ void Worker::run() {
         }
         lock.unlock();
         Answer result = run_job(*job);
-        const Model* model = result.model.get();
         lock.lock();
-        busy_.erase(model);
+        busy_.erase(result.model.get());
         answers_.push_back(std::move(result));
         wake_();
         changed_.notify_one();

@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,17 +46,19 @@ Answer run_job(Job& job);
 
 class Worker {
   public:
-    // Most bytes of tensors and ids that may wait, unless one request alone has more.
+    // Most bytes of tensors and ids that may wait, unless they are of one request a model.
     static constexpr std::size_t kMaxBytes = 64 << 20;
 
-    // `wake` is called when there is an answer to collect, from any thread.
+    // `capacity` is how many jobs of a model may wait. `wake` is called when there is an answer to
+    // collect, from any thread.
     Worker(std::size_t capacity, std::size_t threads, std::function<void()> wake);
     // Finishes what is queued.
     ~Worker();
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    // False when the queue is full, by the number of its jobs or by their bytes.
+    // False when the queue is full, by the model's jobs that wait or by the bytes of all; one job
+    // of a model may always wait.
     bool submit(Job job);
     // Has so many threads from now on, or more.
     void use(std::size_t threads);
@@ -67,7 +69,13 @@ class Worker {
     std::vector<Answer> collect();
     std::size_t waiting() const;
     // Whether the worker neither runs this model nor will, unless it is given another job.
-    bool idle(const Model* model) const;
+    bool idle(Model* model) const;
+    // Whether anything runs or waits.
+    bool working() const;
+    // Asks runs that have lasted longer than this to end; gives a model whose run goes on all the
+    // same kGrace later, or nothing.
+    static constexpr std::chrono::seconds kGrace{5};
+    const Model* end_longer_than(Clock::duration limit, Clock::time_point now);
 
   private:
     void run();
@@ -78,7 +86,7 @@ class Worker {
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<Job> jobs_;
-    std::set<const Model*> busy_;
+    std::map<Model*, Clock::time_point> busy_;  // since when
     std::vector<Answer> answers_;
     bool stopping_ = false;
     std::vector<std::thread> threads_;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <tuple>
 
 #include "config.hpp"
 #include "fixtures.hpp"
@@ -19,7 +20,7 @@ std::string with_model(const std::string& rest) {
 
 TEST_CASE("the configuration of the device contract") {
     const auto config = parse_config(R"({
-        "format": 1, "listen": "0.0.0.0:81", "metrics": true, "state": "/data/inferd",
+        "format": 1, "listen": "0.0.0.0:81", "metrics": true,
         "runtimes": {"onnxruntime": "/usr/lib/libonnxruntime.so"},
         "models": [{"bundle": "/models/digits", "device": "npu", "fallback": "allow",
                     "threads": 2, "memory_limit": 8388608}]})");
@@ -51,6 +52,7 @@ TEST_CASE("configurations that are refused") {
     CHECK(problem("{}") == "format must be 1");
     CHECK(problem("{\"format\": 2}") == "format must be 1");
     CHECK(problem("{\"format\": 1, \"lisen\": 1}") == "configuration: unknown key lisen");
+    CHECK(problem("{\"format\": 1, \"state\": \"/data\"}") == "configuration: unknown key state");
     CHECK(problem("{\"format\": 1, \"listen\": 1}") == "listen must be text");
     CHECK(problem("{\"format\": 1, \"runtimes\": {\"a\": 1}}") == "runtimes.a must be a path");
     CHECK(problem("{\"format\": 1, \"models\": {}}") == "models must be a list");
@@ -98,6 +100,28 @@ TEST_CASE("addresses that are refused") {
     }
 }
 
+TEST_CASE("the file and the token's may be symbolic links, to regular files") {
+    const TemporaryFolder folder;
+    const auto path = [&](const char* name) { return (folder.path() / name).string(); };
+    std::ofstream(path("token")) << "a secret of this test";
+    std::filesystem::create_symlink("token", path("linked token"));
+    std::ofstream(path("inferd.json"))
+        << "{\"format\": 1, \"token_file\": \"" << path("linked token") << "\"}";
+    std::filesystem::create_symlink("inferd.json", path("once"));
+    std::filesystem::create_symlink("once", path("twice"));
+    const auto config = read_config(path("twice"));
+    REQUIRE(config);
+    CHECK(config->token == "a secret of this test");
+    for (const auto& [name, target, why] :
+         {std::tuple("folder", ".", "not a regular file"),
+          std::tuple("nothing", "gone", "No such file or directory"),
+          std::tuple("circle", "circle", "Too many levels of symbolic links"),
+          std::tuple("device", "/dev/zero", "not a regular file")}) {
+        std::filesystem::create_symlink(target, path(name));
+        CHECK(read_config(path(name)).error().message == path(name) + ": " + why);
+    }
+}
+
 TEST_CASE("the environment overrides the file") {
     const TemporaryFolder folder;
     const auto path = folder.path() / "inferd.json";
@@ -114,6 +138,21 @@ TEST_CASE("the environment overrides the file") {
     CHECK(read_config(path.string())->port == 5);
     CHECK(read_config("/no/such.json").error().message ==
           "/no/such.json: No such file or directory");
+}
+
+TEST_CASE("what a reload does not change is named") {
+    const auto read = [](const std::string& rest) {
+        return *parse_config("{\"format\": 1, \"models\": []" + rest + "}");
+    };
+    const auto begun = read("");
+    using Keys = std::vector<std::string>;
+    CHECK(keys_for_restart(begun, begun).empty());
+    CHECK(keys_for_restart(begun, read(R"(, "queue": 64, "runtimes": {"a": "/a"})")).empty());
+    CHECK(keys_for_restart(begun, read(R"(, "listen": "127.0.0.1:81")")) == Keys{"listen"});
+    CHECK(keys_for_restart(begun, read(R"(, "listen": "0.0.0.0:8080")")) == Keys{"listen"});
+    CHECK(keys_for_restart(begun, read(R"(, "metrics": false, "queue": 1, "connections": 2,)"
+                                       R"( "deadline_ms": 3, "run_limit_ms": 4)")) ==
+          Keys{"metrics", "queue", "connections", "deadline_ms", "run_limit_ms"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <vector>
 
 #include "connections.hpp"
 #include "loop.hpp"
@@ -26,7 +27,7 @@ struct Setup {
             self->connections.begin(request);
             self->waiting = request;
         } else {
-            send(request, 200, self->body);
+            self->connections.answering([&] { send(request, 200, self->body); });
         }
     }
 
@@ -80,12 +81,15 @@ TEST_CASE("who sent most is refused when unfinished requests hold too many bytes
         Client less(setup.port);
         most.say(large);
         less.say(begin(50000, 30000));
+        std::vector<int> refusals;
+        setup.connections.each_refusal([&](int status) { refusals.push_back(status); });
         const auto soon = std::chrono::steady_clock::now() + milliseconds(50);
         setup.until([&] { return std::chrono::steady_clock::now() > soon; });
         CHECK(most.heard().empty());
         less.say(std::string(15000, 'x'));
         CHECK(setup.until([&] { return most.closed(); }));
         CHECK(most.heard().starts_with("HTTP/1.1 503 "));
+        CHECK(refusals == std::vector{503});
         CHECK(most.heard().ends_with(
             "\r\n\r\n{\"error\":\"too many unfinished requests hold the memory\"}"));
         most.say(std::string(5000, 'x'));
@@ -96,6 +100,36 @@ TEST_CASE("who sent most is refused when unfinished requests hold too many bytes
         CHECK(setup.until([&] { return less.heard().find("200 OK", 20) != std::string::npos; }));
     }
     CHECK(setup.until([&] { return setup.connections.size() == 0; }));
+}
+
+TEST_CASE("the largest body changes on open connections too") {
+    Setup setup({8, 1 << 20, milliseconds(5000), milliseconds(50)});
+    const auto post = [](std::size_t size) {
+        return "POST / HTTP/1.1\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" +
+               std::string(size, 'x');
+    };
+    setup.connections.bodies_at_most(100);
+    Client silent(setup.port);
+    Client used(setup.port);
+    used.say(post(100));
+    CHECK(setup.until([&] { return used.heard().starts_with("HTTP/1.1 200 "); }));
+    CHECK(setup.connections.size() == 2);
+    setup.connections.bodies_at_most(2000);
+    Client later(setup.port);
+    for (auto* client : {&silent, &used, &later}) {
+        const auto before = client->heard().size();
+        client->say(post(2000));
+        CHECK(setup.until([&] { return client->heard().size() > before; }));
+        CHECK(client->heard().substr(before).starts_with("HTTP/1.1 200 "));
+    }
+    std::vector<int> refusals;
+    setup.connections.each_refusal([&](int status) { refusals.push_back(status); });
+    used.say(post(100));
+    setup.connections.bodies_at_most(100);
+    used.say(post(101));
+    CHECK(setup.until([&] { return used.closed(); }));
+    CHECK(used.heard().find("HTTP/1.1 413 ") != std::string::npos);
+    CHECK(refusals == std::vector{413});
 }
 
 TEST_CASE("who is refused while its last answer leaves gets nothing else in it") {

@@ -125,5 +125,24 @@ TEST_CASE("text is quoted as in a document") {
     }
 }
 
+TEST_CASE("UTF-8 is what the library takes for it") {
+    const auto same = [](const std::string& text) {
+        return is_utf8(text) == parse_json('"' + text + '"').operator bool();
+    };
+    CHECK(is_utf8(""));
+    CHECK(is_utf8("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
+    // Every beginning of two bytes, and what may follow it.
+    for (int lead = 0x80; lead < 0x100; ++lead) {
+        for (int second = 0x7f; second < 0x101; ++second) {
+            std::string text{static_cast<char>(lead)};
+            CHECK_FALSE(is_utf8(text));
+            if (second < 0x100) text += static_cast<char>(second);
+            for (const auto* rest : {"", "\x80", "\xbf\x80", "\xbf\xbf\x80", "a"}) {
+                if (!same(text + rest)) FAIL_CHECK(lead << " " << second << " " << rest);
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace inferd

@@ -31,8 +31,25 @@ TEST_CASE("requests by model and status; what never ran has no inference") {
     CHECK(text.find("inferd_requests_total{model=\"a\",code=\"504\"} 1\n") != std::string::npos);
     CHECK(text.find("inferd_queue_seconds_count{model=\"a\"} 1\n") != std::string::npos);
     CHECK(text.find("inferd_inference_seconds_count") == std::string::npos);
+    CHECK(text.find("inferd_http_responses_total{code=\"401\"} 0\n") != std::string::npos);
     CHECK(text.find("inferd_queue_length 3\n") != std::string::npos);
     CHECK(text.find("inferd_connections 4\n") != std::string::npos);
+}
+
+TEST_CASE("whether the last reload succeeded") {
+    Metrics metrics;
+    const auto gauge = [&] {
+        const auto text = metrics.render(Models(), {0, 0});
+        const auto at = text.find("\ninferd_reload_successful ");
+        return at == std::string::npos ? "none" : text.substr(at + 26, 1);
+    };
+    CHECK(gauge() == "1");
+    metrics.reload(false);
+    CHECK(gauge() == "0");
+    metrics.reload(false);
+    CHECK(gauge() == "0");
+    metrics.reload(true);
+    CHECK(gauge() == "1");
 }
 
 }  // namespace

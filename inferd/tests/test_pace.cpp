@@ -35,6 +35,15 @@ TEST_CASE("a slow first run is forgotten, a lasting change is noticed") {
     CHECK_FALSE(pace.quick(1));
 }
 
+TEST_CASE("after a run that took surprisingly long, none is quick for a while") {
+    Pace pace;
+    pace.add(Pace::kSurprise * 2, 1);
+    for (int i = 1; i < Pace::kWary; ++i) pace.add(kShort, 1);
+    CHECK_FALSE(pace.quick(1));
+    pace.add(kShort, 1);
+    CHECK(pace.quick(1));
+}
+
 TEST_CASE("no rows are taken as one") {
     Pace pace;
     pace.add(kShort, 0);

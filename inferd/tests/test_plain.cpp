@@ -68,6 +68,7 @@ TEST_CASE("what is not plain, or wrong, is left to the library") {
     }
     const auto x = good + R"(, "data": [1, 2])";
     for (const auto* rest : {R"(, "outputs": [])", R"(, "parameters": {})", R"(, "id": 1)",
+                             R"(, "id": null)", R"(, "parameters": null)", R"(, "outputs": null)",
                              R"(, "id": "a", "id": "b")", ", \"inputs\": []", ",", "} {}"}) {
         CAPTURE(rest);
         CHECK_FALSE(plain(request(x, rest)));

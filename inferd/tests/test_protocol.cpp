@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "fixtures.hpp"
 #include "protocol.hpp"
 
@@ -91,7 +93,7 @@ TEST_CASE("64-bit integers keep every bit on the way through") {
     REQUIRE(parsed);
     auto output = parsed->inputs[0];
     output.name = "y";
-    const auto answer = *parse_json(infer_answer(describe(DType::kI64), *parsed, {output}).body);
+    const auto answer = *parse_json(infer_answer(describe(DType::kI64), *parsed, {output})->body);
     CHECK(dump(answer["outputs"][0]["data"]) == "[9007199254740993,-9223372036854775808]");
 }
 
@@ -134,6 +136,33 @@ TEST_CASE("requests that are refused") {
           "outputs: there is no output \"q\"");
 }
 
+TEST_CASE("optional members that are null are as if they were not there") {
+    CHECK(problem(R"({"id": null, "parameters": null, "outputs": null, "inputs": [{"name": "x",)"
+                  R"( "datatype": "FP32", "shape": [1, 2], "parameters": null, "data": [1, 2]}]})")
+              .empty());
+    const auto rest =
+        R"(, "parameters": {"binary_data_output": true, "timeout": null, "sequence_id": null},)"
+        R"( "outputs": [{"name": "y", "parameters": null},)"
+        R"( {"name": "z", "parameters": {"binary_data": null, "classification": null}}])";
+    const auto parsed = parse_infer(request("FP32", "[1, 2]", "[1, 2]", rest), describe());
+    REQUIRE(parsed);
+    CHECK_FALSE(parsed->timeout);
+    CHECK(parsed->outputs == std::map<std::string, bool>{{"y", true}, {"z", true}});
+    const std::string json =
+        R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":null,"parameters":)"
+        R"({"binary_data_size":8,"shared_memory_region":null}}]})";
+    CHECK(parse_infer(json + std::string(8, 0), describe(), json.size()));
+    const auto sizeless =
+        request("FP32", "[1, 2]", R"([1, 2], "parameters": {"binary_data_size": null})");
+    CHECK(problem(sizeless).empty());
+    // What a request cannot be without is not there either.
+    CHECK(problem("{\"inputs\": null}") == "inputs must be a list");
+    CHECK(problem(request("FP32", "null", "[1, 2]")) == "x: shape is missing");
+    CHECK(problem(request("FP32", "[1, 2]", "null")) == "x: data must be a list");
+    CHECK(problem(request("FP32", "[1, 2]", "[1, 2]", R"(, "id": null, "id": null)")) ==
+          "the request is the key \"id\" is doubled");
+}
+
 TEST_CASE("the answer has the id and only the outputs that were asked for") {
     const auto body =
         request("FP32", "[1, 2]", "[1, 2]", ", \"id\": \"7\", \"outputs\": [{\"name\": \"z\"}]");
@@ -143,9 +172,33 @@ TEST_CASE("the answer has the id and only the outputs that were asked for") {
     y.name = "y";
     auto z = tensor<float>(DType::kF32, {1, 1}, {2.5});
     z.name = "z";
-    CHECK(infer_answer(describe(), *parsed, {y, z}).body ==
+    CHECK(infer_answer(describe(), *parsed, {y, z})->body ==
           R"({"id":"7","model_name":"m","model_version":"1","outputs":)"
           R"([{"data":[2.5],"datatype":"FP32","name":"z","shape":[1,1]}]})");
+}
+
+TEST_CASE("values that JSON cannot have are answered as bytes only") {
+    const auto ask = [](const std::string& rest) {
+        return *parse_infer(request("FP32", "[1, 2]", "[1, 2]", rest), describe());
+    };
+    auto y = tensor<float>(DType::kF32, {1, 1}, {1});
+    y.name = "y";
+    auto z = tensor<float>(DType::kF32, {1, 1}, {std::numeric_limits<float>::infinity()});
+    z.name = "z";
+    for (const auto* rest : {"", R"(, "outputs": [{"name": "z"}])"}) {
+        CAPTURE(rest);
+        const auto answer = infer_answer(describe(), ask(rest), {y, z});
+        REQUIRE_FALSE(answer);
+        CHECK(answer.error().message ==
+              "output z has values that JSON cannot have; ask for it with binary_data");
+    }
+    for (const auto* rest :
+         {R"(, "outputs": [{"name": "y"}])", R"(, "parameters": {"binary_data_output": true})",
+          R"(, "outputs": [{"name": "y"},)"
+          R"( {"name": "z", "parameters": {"binary_data": true}}])"}) {
+        CAPTURE(rest);
+        CHECK(infer_answer(describe(), ask(rest), {y, z}));
+    }
 }
 
 TEST_CASE("the limit of a request grows with the model and ends") {
@@ -185,9 +238,10 @@ TEST_CASE("bytes behind the JSON") {
     auto y = tensor<float>(DType::kF32, {1, 2}, numbers);
     y.name = "y";
     const auto answer = infer_answer(describe(), *parsed, {y});
-    REQUIRE(answer.json_size);
-    CHECK(answer.body.substr(*answer.json_size) == bytes);
-    CHECK(answer.body.find(R"("parameters":{"binary_data_size":8})") < *answer.json_size);
+    REQUIRE(answer);
+    REQUIRE(answer->json_size);
+    CHECK(answer->body.substr(*answer->json_size) == bytes);
+    CHECK(answer->body.find(R"("parameters":{"binary_data_size":8})") < *answer->json_size);
     CHECK_FALSE(parse_infer(json + bytes, describe(), json.size() - 1));
     CHECK_FALSE(parse_infer(json + bytes + "x", describe(), json.size()));
     CHECK_FALSE(parse_infer(json, describe(), json.size() + 1));

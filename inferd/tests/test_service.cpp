@@ -98,6 +98,47 @@ TEST_CASE("paths of a server without models") {
     CHECK(setup.ask("DELETE /v2") == R"(405 {"error":"use GET"})");
     CHECK(setup.ask("GET /metrics").starts_with("200 # HELP inferd_requests_total"));
     CHECK(setup.ask("HEAD /v2/health/live") == "200 ");
+    CHECK(setup.ask("HEAD /metrics") == "200 ");
+    CHECK(setup.ask("POST /metrics") == R"(405 {"error":"use GET"})");
+}
+
+TEST_CASE("a body in the coding identity is one in none") {
+    Setup setup({}, serve_only(std::make_unique<Timed>()));
+    const std::string body =
+        R"({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]})";
+    const auto ask = [&](const std::string& coding) {
+        return setup.ask("POST /v2/models/timed/infer",
+                         "Content-Length: " + std::to_string(body.size()) +
+                             "\r\nContent-Encoding: " + coding + "\r\n",
+                         body);
+    };
+    CHECK(ask("identity").starts_with("200 "));
+    CHECK(ask("Identity").starts_with("200 "));
+    CHECK(ask("IDENTITY").starts_with("200 "));
+    CHECK(ask("identity, gzip").starts_with("415 "));
+    CHECK(ask("gzip").starts_with("415 "));
+}
+
+TEST_CASE("paths may be percent-encoded") {
+    const Setup setup({}, serve_only(std::make_unique<Timed>()));
+    const std::string model = setup.ask("GET /v2/models/timed");
+    CHECK(model.starts_with("200 "));
+    for (const auto* path : {"/v2/models/%74imed", "/v2/models/%74%69%6d%65%64",
+                             "/%76%32/models/time%64", "/v2/models/time%64?a=%zz"}) {
+        CAPTURE(path);
+        CHECK(setup.ask("GET " + std::string(path)) == model);
+    }
+    CHECK(setup.ask("GET /v2/health%2Flive").starts_with("404 "));
+    CHECK(setup.ask("GET /v2/models/timed%2fready") ==
+          R"(404 {"error":"there is no model timed%2fready"})");
+    // Once, and no more.
+    CHECK(setup.ask("GET /v2/models/%2574imed") == R"(404 {"error":"there is no model %74imed"})");
+    for (const auto* path : {"/v2/models/%", "/v2/models/timed%6", "/v2/models/%zz",
+                             "/v2/health/live%00", "/v2/models/%-1", "/%4%31"}) {
+        CAPTURE(path);
+        CHECK(setup.ask("GET " + std::string(path)) ==
+              R"(400 {"error":"the path has a wrong percent-escape"})");
+    }
 }
 
 TEST_CASE("metrics can be off") {

@@ -15,14 +15,17 @@ class Echo final : public Session {
     Echo(std::shared_future<void> gate, bool fails) : gate_(std::move(gate)), fails_(fails) {}
     Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) override {
         gate_.wait();
+        if (ended_) return Error{"ended", "the model took too long"};
         if (fails_) return Error{"", "the model broke"};
         return inputs;
     }
+    void end() override { ended_ = true; }
     std::string provider() const override { return "Echo"; }
 
   private:
     std::shared_future<void> gate_;
     bool fails_;
+    std::atomic<bool> ended_ = false;
 };
 
 struct Setup {
@@ -76,6 +79,42 @@ TEST_CASE("no more bytes wait than there may be, but one request of any size may
     CHECK_FALSE(worker.submit(named));
     setup.open.set_value();
     while (setup.woken < 4) std::this_thread::yield();
+}
+
+TEST_CASE("a model whose queue is full does not keep others from theirs") {
+    Setup setup;
+    Setup other;
+    Worker worker(1, 1, [&] { ++setup.woken; });
+    REQUIRE(worker.submit(setup.job(1)));
+    while (worker.waiting() > 0) std::this_thread::yield();
+    CHECK(worker.submit(setup.job(2)));
+    CHECK_FALSE(worker.submit(setup.job(3)));
+    CHECK(worker.submit(other.job(4)));
+    CHECK_FALSE(worker.submit(other.job(5)));
+    setup.open.set_value();
+    other.open.set_value();
+    while (setup.woken < 3) std::this_thread::yield();
+}
+
+TEST_CASE("a run that lasts too long is asked to end, and named if it does not") {
+    using std::chrono::seconds;
+    Setup setup;
+    Worker worker(1, 1, [&] { ++setup.woken; });
+    CHECK_FALSE(worker.working());
+    REQUIRE(worker.submit(setup.job(1)));
+    CHECK(worker.working());
+    while (worker.waiting() > 0) std::this_thread::yield();
+    const auto later = Clock::now() + seconds(10);
+    CHECK(worker.end_longer_than(seconds(11), later) == nullptr);
+    CHECK(worker.end_longer_than(seconds(9), later) == nullptr);
+    CHECK(worker.end_longer_than(seconds(9), later + Worker::kGrace) == setup.model.get());
+    setup.open.set_value();
+    while (setup.woken < 1) std::this_thread::yield();
+    CHECK_FALSE(worker.working());
+    const auto answers = worker.collect();
+    REQUIRE(answers.size() == 1);
+    CHECK(answers[0].status == 504);
+    CHECK(answers[0].answer.body == R"({"error":"the model took too long"})");
 }
 
 TEST_CASE("the end of the worker waits for what is queued") {

@@ -1,10 +1,11 @@
 /* An external delegate for the doubling model of tests/fixtures/bundles, that computes on the CPU.
  *
- * It takes the first TAKES nodes. The layouts are those of tensorflow/lite/core/c/common.h, which
+ * It takes the first TAKES nodes, and with HANGS never ends a run. The layouts are those of tensorflow/lite/core/c/common.h, which
  * every external delegate is compiled against. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 typedef struct {
     int size;
@@ -96,6 +97,9 @@ static int prepare(Context* context, Node* node) {
 }
 
 static int invoke(Context* context, Node* node) {
+#ifdef HANGS
+    for (;;) pause();
+#endif
     const Tensor* from = &context->tensors[node->inputs->data[0]];
     Tensor* to = &context->tensors[node->outputs->data[0]];
     const int factor = 1 << *(const int*)node->user_data;

@@ -66,11 +66,11 @@ def test_the_hosts_binutils_are_not_used(program: Path) -> None:
     assert b"server.cpp.o" in done.stdout, done.stderr
 
 
-def test_no_path_of_this_host_and_at_most_1_mib(program: Path) -> None:
+def test_no_path_of_this_host_and_at_most_1_mb(program: Path) -> None:
     raw = program.read_bytes()
     assert str(program.parent).encode() not in raw
     assert str(default_cache().root).encode() not in raw
-    assert len(raw) <= 1 << 20
+    assert len(raw) <= 1_000_000
 
 
 def test_needs_no_library_but_those_of_the_c_library(program: Path) -> None:

@@ -107,6 +107,32 @@ def test_every_datatype_by_bytes(inferd: Inferd) -> None:
         np.testing.assert_array_equal(got, data)
 
 
+def test_numbers_that_json_cannot_have(inferd: Inferd) -> None:
+    def infer(client, dtype: str, value: float, *, binary: bool) -> object:
+        sent = []
+        for name, given in NAMES.items():
+            data = np.array([[1, value if name == dtype else 0, 1]], dtype=given)
+            sent.append(http.InferInput(name, [1, 3], http.np_to_triton_dtype(data.dtype)))
+            sent[-1].set_data_from_numpy(data)
+        asked = [http.InferRequestedOutput(f"{n}-out", binary and n == dtype) for n in NAMES]
+        return client.infer("fixture", sent, outputs=asked).as_numpy(f"{dtype}-out")
+
+    with inferd.serve(inferd.configure([FIXTURES / "good-types"])) as running:
+        client = http.InferenceServerClient(running.address)
+        for dtype in ("float16", "float32", "float64"):
+            for value in (np.inf, -np.inf, np.nan):
+                want = np.array([[1, value, 1]], dtype=dtype)
+                np.testing.assert_array_equal(infer(client, dtype, value, binary=True), want)
+                with pytest.raises(Exception, match="ask for it") as failure:
+                    infer(client, dtype, value, binary=False)
+                assert (failure.value.status(), failure.value.message()) == (
+                    "400",
+                    f"output {dtype}-out has values that JSON cannot have; "
+                    "ask for it with binary_data",
+                )
+        client.close()
+
+
 HEADER = "Inference-Header-Content-Length"
 JSON = (
     b'{"inputs":[{"name":"x0","datatype":"FP32","shape":[1,3],"parameters":{"binary_data_size":%d}},'
@@ -150,6 +176,8 @@ def test_text(inferd: Inferd) -> None:
         sent = [http.InferInput("words", [2, 2], "BYTES")]
         sent[0].set_data_from_numpy(words)
         assert client.infer("fixture", sent).as_numpy("same").tolist() == words.tolist()
+        with pytest.raises(Exception, match="output same has values that JSON cannot have"):
+            client.infer("fixture", sent, outputs=[http.InferRequestedOutput("same", False)])
         item = {"name": "words", "datatype": "BYTES", "shape": [1, 2], "data": ["zwölf", ""]}
         answer = running.client.post("/v2/models/fixture/infer", json={"inputs": [item]})
         assert answer.json()["outputs"][0]["data"] == ["zwölf", ""]

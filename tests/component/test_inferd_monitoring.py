@@ -34,7 +34,15 @@ tests:
       - {{series: 'up{{job="inferd",instance="d"}}', values: '1x5 0x20'}}
       - {{series: 'inferd_requests_total{{instance="d",model="m",code="200"}}', values: '0+90x30'}}
       - {{series: 'inferd_requests_total{{instance="d",model="m",code="500"}}', values: '0+10x30'}}
-      - {{series: 'inferd_reloads_total{{instance="d",result="failure"}}', values: '0x5 1x20'}}
+      - {{series: 'inferd_http_responses_total{{instance="d",code="401"}}', values: '0x5 0+20x20'}}
+      - {{series: 'inferd_reload_successful{{instance="d"}}', values: '1x5 0x120 1x20'}}
+      - {{series: 'inferd_queue_seconds_bucket{{instance="d",model="m",le="1"}}', values: '0x150'}}
+      - {{series: 'inferd_queue_seconds_bucket{{instance="d",model="m",le="2.5"}}',
+          values: '0x10 0+60x140'}}
+      - {{series: 'inferd_queue_seconds_bucket{{instance="d",model="m",le="+Inf"}}',
+          values: '0x10 0+60x140'}}
+      - {{series: 'process_start_time_seconds{{job="inferd",instance="d"}}',
+          values: '100x10 200 300 400x20'}}
       - {{series: 'inferd_drift_psi{{instance="d",model="m"}}', values: '0.09x5 0.5x20'}}
     alert_rule_test:
       - {{eval_time: 4m, alertname: InferdDown}}
@@ -48,12 +56,37 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: warning, instance: d, model: m}}
             exp_annotations: {{summary: "m on d fails 10% of its requests"}}
+      - {{eval_time: 4m, alertname: InferdUnauthorized}}
+      - eval_time: 20m
+        alertname: InferdUnauthorized
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: d, code: "401"}}
+            exp_annotations: {{summary: "d is asked again and again without the right token"}}
       - {{eval_time: 4m, alertname: InferdReloadFailed}}
       - eval_time: 20m
         alertname: InferdReloadFailed
         exp_alerts:
-          - exp_labels: {{severity: warning, instance: d, result: failure}}
+          - exp_labels: {{severity: warning, instance: d}}
             exp_annotations: {{summary: "d serves old models: the new ones did not pass"}}
+      - eval_time: 2h
+        alertname: InferdReloadFailed
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: d}}
+            exp_annotations: {{summary: "d serves old models: the new ones did not pass"}}
+      - {{eval_time: 130m, alertname: InferdReloadFailed}}
+      - {{eval_time: 10m, alertname: InferdOverloaded}}
+      - eval_time: 30m
+        alertname: InferdOverloaded
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: d, model: m}}
+            exp_annotations: {{summary: "requests wait 2.35s for m on d"}}
+      - {{eval_time: 12m, alertname: InferdRestarts}}
+      - eval_time: 14m
+        alertname: InferdRestarts
+        exp_alerts:
+          - exp_labels: {{severity: warning, job: inferd, instance: d}}
+            exp_annotations: {{summary: "d starts again and again"}}
+      - {{eval_time: 40m, alertname: InferdRestarts}}
       - {{eval_time: 14m, alertname: InferdDrift}}
       - eval_time: 20m
         alertname: InferdDrift

@@ -87,6 +87,17 @@ def test_infer(server: Running) -> None:
     }
 
 
+def test_members_that_are_null(server: Running) -> None:
+    """As clients made of models with optional members write them."""
+    none = {"parameters": None}
+    inputs = [tensor("x0", **none), tensor("x1", **none)]
+    for outputs in (None, [{"name": "y", **none}]):
+        answer = infer(server, id=None, **none, inputs=inputs, outputs=outputs)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["outputs"][0]["data"] == [8, 11]
+        assert "id" not in answer.json()
+
+
 def test_a_batch_of_nested_rows(server: Running) -> None:
     rows = tensor("x0", shape=[2, 3], data=[[1, 2, 3], [0, 0, 0]])
     zeros = tensor("x1", shape=[2, 3], data=[0] * 6)

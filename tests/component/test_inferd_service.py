@@ -13,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import jsonschema
 import pytest
-import yaml
-from inferd_host import ENVIRONMENT, FIXTURES, ROOT, Inferd, Running
+from inferd_host import ENVIRONMENT, FIXTURES, Inferd, Running, runtime_library
 
 pytestmark = pytest.mark.inferd
 
@@ -79,6 +77,8 @@ def test_metrics(inferd: Inferd) -> None:
         assert server.client.post("/metrics").status_code == 405
     assert found['inferd_requests_total{model="fixture",code="200"}'] == 3
     assert found['inferd_requests_total{model="fixture",code="400"}'] == 1
+    assert found['inferd_http_responses_total{code="200"}'] == 3
+    assert found['inferd_http_responses_total{code="400"}'] == 1
     for name in ("inferd_queue_seconds", "inferd_inference_seconds"):
         assert found[f'{name}_count{{model="fixture"}}'] == 3
         assert found[f'{name}_bucket{{model="fixture",le="+Inf"}}'] == 3
@@ -124,6 +124,34 @@ def test_a_token_that_is_none(inferd: Inferd, content: str) -> None:
     assert result.stderr.endswith(f"{token}: a token has 16 to 4096 characters\n")
 
 
+def test_all_that_is_named_may_be_a_symbolic_link(inferd: Inferd) -> None:
+    """As in a ConfigMap of Kubernetes, where a reload finds another folder behind the same link."""
+    token = "a token behind links"
+    for name, bundle in (("..1", "good-float"), ("..2", "good-labels")):
+        (inferd.folder / name).mkdir()
+        (inferd.folder / name / "token").write_text(token + "\n")
+        (inferd.folder / name / "bundle").symlink_to(FIXTURES / bundle)
+        (inferd.folder / name / "runtime.so").symlink_to(runtime_library())
+    data = inferd.folder / "..data"
+    data.symlink_to("..1")
+    for name in ("token", "bundle", "runtime.so"):
+        (inferd.folder / name).symlink_to(f"..data/{name}")
+    config = inferd.configure(
+        [inferd.folder / "bundle"],
+        token_file=str(inferd.folder / "token"),
+        runtimes={"onnxruntime": str(inferd.folder / "runtime.so")},
+    )
+    config.rename(inferd.folder / "real.json")
+    config.symlink_to("real.json")
+    with inferd.serve(config) as server:
+        server.client.headers["Authorization"] = f"Bearer {token}"
+        before = server.client.get("/v2/models/fixture").json()
+        (inferd.folder / "..next").symlink_to("..2")
+        (inferd.folder / "..next").rename(data)
+        reload(server, "success")
+        assert server.client.get("/v2/models/fixture").json() != before
+
+
 def bundle_of(inferd: Inferd, version: str) -> Path:
     folder = inferd.folder / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
@@ -157,6 +185,10 @@ def test_a_reload_and_one_that_is_rolled_back(inferd: Inferd) -> None:
         damage_golden(bundle_of(inferd, "4.0.0"))
         reload(server, "failure")
         assert server.client.get("/v2/models/fixture").json()["versions"] == ["2.0.0"]
+        assert metrics(server)["inferd_reload_successful"] == 0
+        bundle_of(inferd, "5.0.0")
+        reload(server, "success")
+        assert metrics(server)["inferd_reload_successful"] == 1
         server.process.terminate()
         output, _ = server.process.communicate(timeout=10)
     reasons = [json.loads(line).get("reason") for line in output.splitlines()]
@@ -174,6 +206,36 @@ def damage_golden(folder: Path) -> None:
     digest = hashlib.sha256(golden).hexdigest()
     description["files"]["golden.safetensors"]["sha256"] = digest
     (folder / "bundle.json").write_text(json.dumps(description))
+
+
+def test_a_reload_changes_what_open_connections_may_send(inferd: Inferd) -> None:
+    large = {"inputs": [{"name": "words", "datatype": "BYTES", "shape": [1, 2],
+                         "data": ["a" * 500_000, "b"]}]}  # fmt: skip
+    config = inferd.configure([FLOAT])
+    data = json.loads(config.read_text())
+    data["models"] = [{"bundle": str(FIXTURES / "good-text")}]
+    with inferd.serve(config) as server:
+        with httpx.Client(base_url=f"http://{server.address}", timeout=10) as client:
+            assert client.post(PATH, json=X).is_success
+            config.write_text(json.dumps(data))
+            reload(server, "success")
+            answer = client.post(PATH, json=large)
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_reload_names_what_it_does_not_change(inferd: Inferd) -> None:
+    config = inferd.configure([FLOAT])
+    with inferd.serve(config) as server:
+        reload(server, "success")
+        data = json.loads(config.read_text())
+        config.write_text(
+            json.dumps({**data, "queue": 7, "listen": "127.0.0.1:9", "metrics": False})
+        )
+        reload(server, "success")
+        server.process.terminate()
+        output, _ = server.process.communicate(timeout=10)
+    warnings = [json.loads(line) for line in output.splitlines() if "warning" in line]
+    assert [line.get("keys") for line in warnings] == [["listen", "metrics", "queue"]]
 
 
 def test_reloads_under_load_lose_no_request(inferd: Inferd) -> None:
@@ -307,27 +369,3 @@ def test_limits_that_are_none(inferd: Inferd, key: str, value: object, message: 
     config = inferd.configure([FLOAT], **{key: value})
     result = inferd.run("selftest", "--config", config)
     assert (result.returncode, result.stderr) == (2, f"inferd: {config}: {message}\n")
-
-
-def test_the_openapi_file_is_what_is_answered(inferd: Inferd) -> None:
-    document = yaml.safe_load((ROOT / "inferd" / "openapi.yaml").read_text())
-
-    def check(answer: httpx.Response, responses: dict) -> None:
-        response = responses[str(answer.status_code)]
-        if "$ref" in response:
-            response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
-        if (schema := response["content"].get("application/json", {}).get("schema")) is not None:
-            rooted = {**schema, "components": document["components"]}
-            jsonschema.Draft202012Validator(rooted).validate(answer.json())
-
-    with inferd.serve(inferd.configure([FLOAT])) as server:
-        for path, operations in document["paths"].items():
-            if "get" in operations:
-                for name in ("fixture", "other"):
-                    answer = server.client.get(path.format(name=name))
-                    check(answer, operations["get"]["responses"])
-        responses = document["paths"]["/v2/models/{name}/infer"]["post"]["responses"]
-        for body, status in ((X, 200), ({}, 400), ({"inputs": [" " * 200000]}, 413)):
-            answer = server.client.post(PATH, json=body)
-            assert answer.status_code == status
-            check(answer, responses)

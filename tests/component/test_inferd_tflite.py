@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import inferd_host
 import pytest
 from inferd_host import FIXTURES, Inferd
@@ -29,11 +30,14 @@ def delegates(tmp_path_factory) -> list[Path]:
     """Delegates that take none, the first and both of the model's nodes."""
     folder = tmp_path_factory.mktemp("delegates é")
     made = [folder / f"libfake{takes}.so" for takes in range(3)]
+    return [compile_delegate(path, f"-DTAKES={takes}") for takes, path in enumerate(made)]
+
+
+def compile_delegate(path: Path, *flags: str) -> Path:
+    words = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", *flags]
     source = Path(__file__).with_name("fake_delegate.c")
-    for takes, path in enumerate(made):
-        words = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-DTAKES={takes}"]
-        subprocess.run([*words, "-o", path, source], check=True)
-    return made
+    subprocess.run([*words, "-o", path, source], check=True)
+    return path
 
 
 def refusal(inferd: Inferd, config: Path) -> str:
@@ -115,6 +119,25 @@ def test_a_delegate(inferd: Inferd, runtimes, delegates, takes, fallback, provid
         assert f'provider="{provider}"' in server.client.get("/metrics").text
         metadata = server.client.get("/v2/models/fixture").json()
         assert metadata["parameters"]["provider"] == provider
+
+
+def test_a_delegate_that_never_ends(inferd: Inferd, runtimes, tmp_path: Path) -> None:
+    """The server ends then, since whoever supervises it starts it anew."""
+    library = compile_delegate(tmp_path / "libfake.so", "-DTAKES=2", "-DHANGS")
+    model = {"device": "npu", "delegate": str(library)}
+    config = inferd.configure([DOUBLING], runtimes=runtimes, model=model, run_limit_ms=200)
+    with inferd.serve(config, ends=1) as server:
+        request = {
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]
+        }
+        with pytest.raises(httpx.RemoteProtocolError):
+            server.client.post("/v2/models/fixture/infer", json=request, timeout=30)
+        output, _ = server.process.communicate(timeout=10)
+    assert json.loads(output.splitlines()[-1]) == {
+        "level": "error", "message": "a model does not end, so the server does",
+        "model": "fixture", "run_limit_ms": 200,
+    }  # fmt: skip
+    assert not server.ready.exists()
 
 
 @pytest.mark.parametrize(("takes", "left"), [(0, 2), (1, 1)])

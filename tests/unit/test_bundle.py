@@ -38,6 +38,13 @@ def test_invalid(folder: Path) -> None:
     assert str(caught.value).startswith(f"{folder}: {code_of(folder)}: ")
 
 
+def test_a_link_to_a_folder_is_as_good(tmp_path: Path) -> None:
+    """As inferd takes it; a link inside is refused (invalid-missing-file-symlink)."""
+    folder = FIXTURES / "good-float"
+    (tmp_path / "link").symlink_to(folder)
+    assert read_bundle(tmp_path / "link").digest == read_bundle(folder).digest
+
+
 def test_every_code_has_a_fixture() -> None:
     # A file over 1 MiB is made by the test below instead of being committed.
     found = {code_of(folder) for folder in FIXTURES.glob("invalid-*")}

@@ -67,6 +67,60 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     assert lines == []
 
 
+PROGRAM = """\
+#!/bin/sh
+echo "${0##*/} $*" >>"${0%/*}/asked"
+"""
+
+
+def test_drivers_of_packages_are_loaded(tmp_path: Path) -> None:
+    """KERNEL_MODULE_AUTOLOAD of a driver's recipe is a file that only systemd reads by itself."""
+    for name in ("hostname", "ip", "modprobe"):
+        (tmp_path / name).write_text(PROGRAM)
+        (tmp_path / name).chmod(0o755)
+    text = FILES.joinpath("rc").read_text("utf-8")
+    for folder in ("/run", "/data", "/etc"):
+        text = text.replace(f"{folder}/", f"{tmp_path}{folder}/")
+        (tmp_path / folder.strip("/")).mkdir()
+    load = tmp_path / "etc" / "modules-load.d"
+    load.mkdir()
+    start = [f"hostname -F {tmp_path}/etc/hostname", "ip link set lo up"]
+    for files, asked in (
+        ({}, []),
+        ({"apex": "apex\n", "gasket": "# first\ngasket\n"}, ["modprobe -a apex gasket"]),
+    ):
+        for name, content in files.items():
+            (load / f"{name}.conf").write_text(content)
+        (tmp_path / "asked").unlink(missing_ok=True)
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True,
+                              env=environment)  # fmt: skip
+        assert (done.stdout, done.stderr) == ("imagebuilder: services\n", "")
+        assert (tmp_path / "asked").read_text("utf-8").splitlines() == [*start, *asked]
+
+
+def test_a_server_is_given_the_nodes_that_are_there(tmp_path: Path) -> None:
+    """By root, at each start, for a driver may be late; then all is as without an accelerator."""
+    for name in ("chown", "chmod", "su", "sleep"):
+        (tmp_path / name).write_text(PROGRAM)
+        (tmp_path / name).chmod(0o755)
+    node = tmp_path / "apex_0"
+    node.touch()
+    text = INFERD_FILES.joinpath("serve").read_text("utf-8")
+    text = text.replace("/run/inferd", f"{tmp_path}").replace("/etc/", f"{tmp_path}/")
+    text = text.replace("/usr/libexec/imagebuilder/", "true ")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    start = f"su -s /bin/sh inferd -c exec /usr/bin/inferd serve --ready-file {tmp_path}/ready"
+    given = [f"chown root:inferd {node}", f"chmod 660 {node}"]
+    for nodes, asked in ((None, []), (f"{tmp_path}/apex_1\n{node}\n", given)):
+        if nodes is not None:
+            (tmp_path / "inferd.devices").write_text(nodes)
+        (tmp_path / "asked").unlink(missing_ok=True)
+        (tmp_path / "starts").unlink(missing_ok=True)
+        subprocess.run(["sh", "-c", text], check=True, env=environment)
+        assert (tmp_path / "asked").read_text("utf-8").splitlines() == [*asked, start]
+
+
 E2FSCK = """\
 #!/bin/sh
 echo "$1" >>"$0.asked"

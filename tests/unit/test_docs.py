@@ -44,6 +44,7 @@ def test_device_contract_holds_the_values_of_the_code() -> None:
     values = (
         device.ESP, device.ROOT, device.MODELS, device.DATA, *device.RESERVED_PARTITIONS,
         device.MODELS_PATH, device.DATA_PATH, device.SERVER_PATH, device.SERVER_CONFIG_PATH,
+        device.SERVER_DEVICES_PATH,
         device.READY_PATH, device.BOOT_PATH, device.TEXT_SERVER_PATH, device.TEXT_CONFIG_PATH,
         device.TEXT_READY_PATH, device.TEXT_KEY_PATH, device.TEXT_USER, device.IMAGE_PATH,
         device.AGENT_PORT, device.SERVER_USER,

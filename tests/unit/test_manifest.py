@@ -73,7 +73,7 @@ debian: {suite: trixie, packages: [htop]}
     assert (model.device, model.threads, model.memory_limit) == ("npu", 2, 8 << 20)
     assert (manifest.server.host, manifest.server.port) == ("0.0.0.0", 9000)
     assert not manifest.server.loopback
-    assert manifest.server.limits == ServerLimits(8, 256, 500)
+    assert manifest.server.limits == ServerLimits(8, 256, 500, 60000)
     assert manifest.image.files[0].mode == 0o755
     assert manifest.image.storage.models == 160 << 20
     assert manifest.yocto.layers == (tmp_path / "../meta-acme",)

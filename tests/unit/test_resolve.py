@@ -119,7 +119,8 @@ def test_limits_and_devices(tmp_path: Path) -> None:
 
 
 def test_an_accelerator_that_the_runtime_cannot_use(tmp_path: Path) -> None:
-    npu = Accelerator("npu", None, None, {"tflite": {"delegate": "/usr/lib/libvx_delegate.so"}})
+    delegates = {"tflite": {"delegate": "/usr/lib/libvx_delegate.so"}}
+    npu = Accelerator("npu", None, None, delegates, devices=("/dev/galcore",))
     what = choice(tmp_path, extra="    device: npu\n")
     what = dataclasses.replace(what, machine=dataclasses.replace(what.machine, accelerator=npu))
     assert errors(tmp_path, what, bundle()) == (

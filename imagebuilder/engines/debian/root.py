@@ -11,6 +11,8 @@ from imagebuilder.catalog import shipped
 from imagebuilder.devicefiles import (
     SERVER,
     TEXT_SERVER,
+    device_nodes,
+    devices_text,
     image_info,
     json_text,
     server_config,
@@ -116,6 +118,8 @@ def _add_configuration(tree: Tree, build: Build) -> None:
     if serves(build, SERVER):
         settings = server_config(build, config.libraries(build))
         tree.file(device.SERVER_CONFIG_PATH, json_text(settings))
+    if nodes := device_nodes(build):
+        tree.file(device.SERVER_DEVICES_PATH, devices_text(nodes))
     if serves(build, TEXT_SERVER):
         tree.file(device.TEXT_CONFIG_PATH, text_config(build))
     tree.file(device.IMAGE_PATH, json_text(image_info(build)))

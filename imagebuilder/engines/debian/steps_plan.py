@@ -12,6 +12,7 @@ from imagebuilder.catalog import shipped
 from imagebuilder.crossbuild import compiler_flags, source_digest, toolchain_version
 from imagebuilder.devicefiles import (
     TEXT_SERVER,
+    device_nodes,
     image_info,
     server_config,
     serves,
@@ -137,6 +138,7 @@ def _root_options(build: Build) -> dict[str, Any]:
         **_root_packages(build),
         "runtimes": _runtimes(build),
         "server": server_config(build, config.libraries(build)),
+        "devices": list(device_nodes(build)),
         "text": text_config(build) if serves(build, TEXT_SERVER) else "",
         "info": image_info(build),
         "inittab": config.inittab(build),

@@ -1,6 +1,7 @@
 # Installs a firmware's configuration: that of its servers, keys, files and units of its own.
 #
-# FIRMWARE_FILES: SOURCE:PATH:MODE for each file; FIRMWARE_SERVICES: systemd units.
+# FIRMWARE_FILES: SOURCE:PATH:MODE for each file; FIRMWARE_SERVICES: systemd units;
+# FIRMWARE_DEVICES: device nodes that inferd opens.
 
 SUMMARY ?= "Configuration of this firmware"
 DESCRIPTION ?= "What the firmware's manifest says of the server, the image and files of its own."
@@ -9,6 +10,7 @@ LICENSE ?= "CLOSED"
 
 FIRMWARE_FILES ?= ""
 FIRMWARE_SERVICES ?= ""
+FIRMWARE_DEVICES ?= ""
 
 FIRMWARE_CONFIGS = "\
     ${@bb.utils.contains('IMAGEBUILDER_SERVERS', 'inferd', 'inferd.json', '', d)} \
@@ -37,6 +39,23 @@ SYSTEMD_SERVICE:${PN} = "${FIRMWARE_SERVICES}"
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
+# The sandbox of inferd has no devices but these. A BSP may have rules for the same nodes, hence :=.
+firmware_devices_systemd() {
+    unit=${D}${systemd_system_unitdir}/inferd.service.d/devices.conf
+    rules=${D}${nonarch_base_libdir}/udev/rules.d/70-inferd.rules
+    install -d ${unit%/*} ${rules%/*}
+    printf '[Service]\nPrivateDevices=no\nDevicePolicy=closed\n' >$unit
+    for node in ${FIRMWARE_DEVICES}; do
+        echo "DeviceAllow=$node rw" >>$unit
+        echo "ENV{DEVNAME}==\"$node\", GROUP:=\"inferd\", MODE:=\"0660\"" >>$rules
+    done
+}
+
+# The script that starts inferd gives them to it.
+firmware_devices_busybox() {
+    printf '%s\n' ${FIRMWARE_DEVICES} >${D}${sysconfdir}/inferd.devices
+}
+
 do_install() {
     install -d ${D}${sysconfdir}
     for name in ${FIRMWARE_CONFIGS}; do
@@ -48,6 +67,13 @@ do_install() {
         install -d ${D}${systemd_system_unitdir}/llama-server.service.d
         printf '[Service]\nMemoryMax=%s\n' "$memory" \
             >${D}${systemd_system_unitdir}/llama-server.service.d/memory.conf
+    fi
+    if [ -n "${FIRMWARE_DEVICES}" ]; then
+        if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
+            firmware_devices_systemd
+        else
+            firmware_devices_busybox
+        fi
     fi
     if [ -n "${FIRMWARE_KEYS}" ]; then
         install -d -m 0700 ${D}${ROOT_HOME} ${D}${ROOT_HOME}/.ssh

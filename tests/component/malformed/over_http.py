@@ -64,6 +64,56 @@ def a_body_over_the_models_limit(rng: random.Random) -> bytes:
     return http(b" " * rng.randint(200_000, 320_000))
 
 
+def doubtful(rng: random.Random, *headers: str) -> bytes:
+    """A request whose body ends where it is chunked or has 25 bytes, and another one behind it."""
+    raw = b"%x\r\n%s\r\n0\r\n\r\n" % (15, text_of(rng, 15, 15).encode())
+    lines = [f"POST {INFER} HTTP/1.1", "Host: a", *rng.sample(headers, len(headers))]
+    behind = f"GET /{text_of(rng)} HTTP/1.1\r\nHost: a\r\n\r\n"
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + raw + behind.encode()
+
+
+@kind(400)
+def two_lengths(rng: random.Random) -> bytes:
+    return doubtful(rng, "Content-Length: 25", f"content-length: {rng.randint(0, 25)}")
+
+
+@kind(400)
+def a_length_and_chunks(rng: random.Random) -> bytes:
+    return doubtful(rng, f"Content-Length: {rng.randint(0, 25)}", "Transfer-Encoding: chunked")
+
+
+@kind(400)
+def a_length_that_others_read_otherwise(rng: random.Random) -> bytes:
+    other = rng.choice(("+25", "25, 25", "2 5", "0x19", "25;", "2_5", "25.0"))
+    return doubtful(rng, f"Content-Length: {other}")
+
+
+@kind(400)
+def another_transfer_encoding(rng: random.Random) -> bytes:
+    coding = rng.choice(("gzip", "gzip, chunked", "chunked, gzip", "identity", "xchunked",
+                         "chunked;", "chunked\r\n\tchunked", text_of(rng)))  # fmt: skip
+    length = ("Content-Length: 25",) if rng.random() < 0.5 else ()
+    return doubtful(rng, f"Transfer-Encoding: {coding}", *length)
+
+
+@kind(400)
+def two_transfer_encodings(rng: random.Random) -> bytes:
+    other = rng.choice(("chunked", "gzip", "identity", text_of(rng)))
+    return doubtful(rng, "Transfer-Encoding: chunked", f"Transfer-Encoding: {other}")
+
+
+@kind(400)
+def a_space_before_a_colon(rng: random.Random) -> bytes:
+    name = rng.choice(("Content-Length : 25", "Transfer-Encoding\t: chunked", "X : y"))
+    return doubtful(rng, name, "Content-Length: 25")
+
+
+@kind(400)
+def a_body_where_there_is_none(rng: random.Random) -> bytes:
+    method = rng.choice(("GET", "HEAD", "DELETE"))
+    return http(text_of(rng).encode(), method=method, path="/v2")
+
+
 @kind(413)  # so says libevent of a chunk that has no size
 def chunks_without_size(rng: random.Random) -> bytes:
     head = f"POST {INFER} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -78,6 +128,12 @@ def an_unknown_method(rng: random.Random) -> bytes:
 @kind(404)
 def an_unknown_path(rng: random.Random) -> bytes:
     return http(method="GET", path=f"/{text_of(rng)}/{text_of(rng)}")
+
+
+@kind(400)
+def a_wrong_escape_in_the_path(rng: random.Random) -> bytes:
+    escape = rng.choice(("%", "%4", "%zz", "%00", "%4" + text_of(rng, 1, 1) + "%g0", "%+1", "%%41"))
+    return http(method="GET", path=f"/v2/models/{text_of(rng)}{escape}")
 
 
 @kind(404)
