@@ -1,7 +1,6 @@
 #include "onnxruntime_backend.hpp"
 
 #include <dlfcn.h>
-#include <onnxruntime_c_api.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "file.hpp"
+#include "onnxruntime_api.hpp"
 
 namespace inferd {
 namespace {
@@ -38,32 +38,6 @@ struct Closer {
     void operator()(void* library) const { ::dlclose(library); }
 };
 
-// Frees an object of the API by the function that belongs to it.
-template <typename T>
-struct Releaser {
-    void(ORT_API_CALL* release)(T*) = nullptr;
-    void operator()(T* object) const { release(object); }
-};
-template <typename T>
-using Owned = std::unique_ptr<T, Releaser<T>>;
-
-class Api {
-  public:
-    explicit Api(const OrtApi* ort) : ort_(ort) {}
-    const OrtApi* operator->() const { return ort_; }
-
-    // Takes over a status; nothing if it is good.
-    Status check(OrtStatus* status) const {
-        if (status == nullptr) return std::nullopt;
-        Error error{"", ort_->GetErrorMessage(status)};
-        ort_->ReleaseStatus(status);
-        return error;
-    }
-
-  private:
-    const OrtApi* ort_;
-};
-
 struct Parts {
     Owned<OrtSession> session;
     Owned<OrtMemoryInfo> memory;
@@ -72,7 +46,7 @@ struct Parts {
 
 class OrtSession_ final : public Session {
   public:
-    OrtSession_(Api api, MappedFile model, Parts parts, const Description& description)
+    OrtSession_(OrtFunctions api, MappedFile model, Parts parts, const Description& description)
         : api_(api),
           model_(std::move(model)),
           session_(std::move(parts.session)),
@@ -285,7 +259,7 @@ class OrtSession_ final : public Session {
         return Error{"", "output " + name + " has a type that is not supported"};
     }
 
-    Api api_;
+    OrtFunctions api_;
     MappedFile model_;
     Owned<OrtSession> session_;
     Owned<OrtMemoryInfo> memory_;
@@ -299,7 +273,7 @@ class OrtSession_ final : public Session {
 
 class OrtBackend final : public Backend {
   public:
-    OrtBackend(std::unique_ptr<void, Closer> library, const OrtApiBase* base, Api api,
+    OrtBackend(std::unique_ptr<void, Closer> library, const OrtApiBase* base, OrtFunctions api,
                Owned<OrtEnv> environment)
         : library_(std::move(library)),
           base_(base),
@@ -373,7 +347,7 @@ class OrtBackend final : public Backend {
     // Members go in reverse order: the library is closed last.
     std::unique_ptr<void, Closer> library_;
     const OrtApiBase* base_;
-    Api api_;
+    OrtFunctions api_;
     Owned<OrtEnv> environment_;
 };
 
@@ -392,7 +366,7 @@ Result<std::unique_ptr<Backend>> load_onnxruntime(const std::string& path) {
         return Error{
             "", path + ": not an ONNX Runtime with API version " + std::to_string(kApiVersion)};
     }
-    const Api api(ort);
+    const OrtFunctions api(ort);
     OrtEnv* raw = nullptr;
     if (auto problem = api.check(api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "inferd", &raw))) {
         return *problem;

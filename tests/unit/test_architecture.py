@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "imagebuilder"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "imagebuilder"
+UNITS = sorted((ROOT / "inferd").rglob("*.[ch]pp"))
 
 ROWS = (
     ("errors", "log", "units", "device", "package", ""),
@@ -69,7 +71,7 @@ def test_imports_only_from_lower_rows(path: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", [*FILES, *UNITS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_stay_readable(path: Path) -> None:
     assert path.read_text("utf-8").count("\n") <= 400
     assert path.stem not in ("utils", "helpers", "manager", "handler")
