@@ -185,7 +185,7 @@ const char* framing_problem(const evhttp_request* request) {
         }
         if (request->major == 1 && request->minor == 0) return "HTTP/1.0 has no Transfer-Encoding";
     }
-    // Of other methods the library reads none, and takes it for the next request->
+    // Of other methods the library reads none, and takes it for the next request.
     if (request->type == EVHTTP_REQ_POST || request->type == EVHTTP_REQ_PUT) return nullptr;
     const bool empty = coding == nullptr && size.find_first_not_of('0') == std::string_view::npos;
     return empty ? nullptr : "a request of this method must have no body";

@@ -142,8 +142,10 @@ class Server {
         }
         notify("READY=1");
         event_base_dispatch(base_.get());
-        if (!options_.ready_file.empty()) ::unlink(options_.ready_file.c_str());
+        // As after a crash the ready file stays, which tells whoever starts it anew that it
+        // answered.
         if (service_.stuck()) std::_Exit(EXIT_FAILURE);
+        if (!options_.ready_file.empty()) ::unlink(options_.ready_file.c_str());
         if (reload_.joinable()) leave();
     }
 
