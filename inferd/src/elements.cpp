@@ -58,7 +58,7 @@ bool read_half(const Values::Value& value, std::uint16_t& result) {
     float wide = 0;
     if (!read_float(value, wide)) return false;
     result = float_to_half(wide);
-    return true;
+    return std::isfinite(half_to_float(result));
 }
 
 template <typename T>

@@ -39,6 +39,7 @@ TEST_CASE("what a type cannot hold is refused") {
     CHECK(back_and_forth(DType::kU64, "[-1]") == "refused");
     CHECK(back_and_forth(DType::kI32, "[1.0]") == "refused");
     CHECK(back_and_forth(DType::kF32, "[3.5e38]") == "refused");
+    CHECK(back_and_forth(DType::kF16, "[65520]") == "refused");
     CHECK(back_and_forth(DType::kBool, "[1]") == "refused");
     CHECK(back_and_forth(DType::kText, "[1]") == "refused");
     CHECK(back_and_forth(DType::kF64, R"(["1"])") == "refused");
