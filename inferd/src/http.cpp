@@ -118,6 +118,7 @@ void add_header(evhttp_request* request, const char* name, const std::string& va
     evhttp_add_header(evhttp_request_get_output_headers(request), name, value.c_str());
 }
 
+// The library's function makes a slash of %2F, and lets malformed escapes pass.
 std::optional<std::string> decode_path(std::string_view path) {
     std::string decoded;
     decoded.reserve(path.size());

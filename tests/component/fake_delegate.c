@@ -1,7 +1,7 @@
 /* An external delegate for the doubling model of tests/fixtures/bundles, that computes on the CPU.
  *
- * It takes the first TAKES nodes, and with HANGS never ends a run. The layouts are those of tensorflow/lite/core/c/common.h, which
- * every external delegate is compiled against. */
+ * It takes the first TAKES nodes, and with HANGS never ends a run. The layouts are those of
+ * tensorflow/lite/core/c/common.h, which every external delegate is compiled against. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -128,13 +128,14 @@ def test_what_busybox_init_has(tmp_path: Path) -> None:
 
 
 def test_systemd_takes_the_unit_with_its_drop_in(tmp_path: Path) -> None:
+    # What it takes, systemd alone can say; other tests hold the texts where there is none.
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("this host has no systemd-analyze")
+        pytest.skip("not run: this host has no systemd-analyze")
     run("firmware_devices_systemd", tmp_path)
     units = tmp_path / "usr/lib/systemd/system"
     text = (LAYER / "recipes-inference/inferd/files/inferd.service").read_text("utf-8")
     # Programs that this host has not.
-    text = re.sub(r"/usr/(bin/inferd|libexec/imagebuilder/credential)", "/bin/true", text)
+    text = re.sub(r"/usr/(bin/inferd|libexec/imagebuilder/\w+)", "/bin/true", text)
     (units / "inferd.service").write_text(text)
     (drop_in,) = (units / "inferd.service.d").iterdir()
     assert verify(units) == ""
