@@ -3,11 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# A busy host takes its time; 200 ms for an example are not what a test is about.
+hypothesis.settings.register_profile("any host", deadline=None)
+hypothesis.settings.load_profile("any host")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

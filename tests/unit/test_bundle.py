@@ -57,7 +57,7 @@ def test_too_large(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_every_change_is_found(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.mktemp("bundle") / "b"

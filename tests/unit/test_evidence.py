@@ -129,7 +129,7 @@ def test_what_is_listed_missing_and_changed(evidence: Evidence) -> None:
     assert verify_evidence(Evidence({}), None) == ("there is no evidence.json",)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_every_change_of_a_byte_is_found(evidence: Evidence, tmp_path_factory, data) -> None:
     """Padding of the archive is nobody's; all else is the same or refused."""

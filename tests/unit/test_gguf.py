@@ -134,7 +134,7 @@ def test_files_that_are_no_language_model(tmp_path: Path, change: dict[str, Any]
 
 
 @given(st.integers(0, 4000), st.binary(min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_damage_is_a_clear_error_or_none(tmp_path_factory, at: int, noise: bytes) -> None:
     data = bytearray(gguf(VALUES))
     data[at : at + len(noise)] = noise

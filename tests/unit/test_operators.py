@@ -31,7 +31,7 @@ def operators(draw: st.DrawFn) -> Operators:
     return Operators(found, {operator: draw(uses) for operator in sorted(typed)})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(operators())
 def test_what_is_written_reads_back(given_operators: Operators) -> None:
     text = operators_text(given_operators)
@@ -39,7 +39,7 @@ def test_what_is_written_reads_back(given_operators: Operators) -> None:
     assert operators_text(parse_operators(text.splitlines())) == text
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(operators(), operators())
 def test_merging_is_symmetric_and_loses_nothing(left: Operators, right: Operators) -> None:
     text = operators_text(merge_operators([left, right]))
